@@ -1,0 +1,245 @@
+package tokens
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Claims is what a token of either kind says (RFC 7519 section 4, RFC 9068
+// section 2.2).
+type Claims struct {
+	// Subject ("sub") names the account.
+	Subject string
+	// ClientID ("client_id") names the client the tokens were issued to.
+	ClientID string
+	// SessionID ("sid") names the session, that is, one login.
+	SessionID string
+	// Generation ("gen") is the session's generation the token was made for. It
+	// starts at 1.
+	Generation int64
+	// Expiry ("exp") is the first moment at which the token is no longer good.
+	// Tokens count in whole seconds.
+	Expiry time.Time
+
+	// The issuer fills in what follows.
+
+	// ID ("jti") is unique to the token.
+	ID string
+	// Issuer ("iss") is the URL of who made the token.
+	Issuer string
+	// Audience ("aud") is who may believe the token. It must not be changed.
+	Audience []string
+	// IssuedAt ("iat") is when the token was made, by its issuer's clock.
+	IssuedAt time.Time
+}
+
+// AccessToken is a verified access token. It is proof of what was true when it
+// was issued: whether the session and the account still exist must be looked up.
+type AccessToken struct{ Claims }
+
+// RefreshToken is a verified refresh token.
+type RefreshToken struct{ Claims }
+
+const (
+	typeAccess  = "at+jwt" // RFC 9068 section 2.1
+	typeRefresh = "rt+jwt"
+
+	// MaxLength is the longest token, in bytes, that is looked at. Longer ones
+	// are malformed.
+	MaxLength = 8 << 10
+
+	// maxTime keeps times within what time.Time and its formats can hold.
+	maxTime = 253402300799 // the end of the year 9999
+)
+
+// strictBase64 refuses a second spelling of the same bytes, but for CR and LF,
+// which it skips: split looks for those.
+var strictBase64 = base64.RawURLEncoding.Strict()
+
+// wireHeader is the protected header. What is not named here is ignored.
+type wireHeader struct {
+	Algorithm Algorithm      `json:"alg"`
+	Type      string         `json:"typ"`
+	KeyID     string         `json:"kid"`
+	Critical  jsontext.Value `json:"crit,omitempty"`
+	Base64    jsontext.Value `json:"b64,omitempty"`
+	Unknown   jsontext.Value `json:",embed"`
+}
+
+var headerNames = []string{"alg", "typ", "kid", "crit", "b64"}
+
+// wireClaims is the payload. What is not named here is ignored.
+type wireClaims struct {
+	Issuer     string         `json:"iss"`
+	Subject    string         `json:"sub"`
+	Audience   audience       `json:"aud"`
+	ClientID   string         `json:"client_id"`
+	SessionID  string         `json:"sid"`
+	Generation int64          `json:"gen"`
+	IssuedAt   int64          `json:"iat"`
+	Expiry     int64          `json:"exp"`
+	ID         string         `json:"jti"`
+	NotBefore  jsontext.Value `json:"nbf,omitempty"`
+	Unknown    jsontext.Value `json:",embed"`
+}
+
+var claimNames = []string{"iss", "sub", "aud", "client_id", "sid", "gen", "iat", "exp", "jti", "nbf"}
+
+// audience is a JSON string or an array of them (RFC 7519 section 4.1.3).
+type audience []string
+
+func (a audience) MarshalJSONTo(encoder *jsontext.Encoder) error {
+	if len(a) == 1 {
+		return encoder.WriteToken(jsontext.String(a[0]))
+	}
+	return json.MarshalEncode(encoder, []string(a))
+}
+
+func (a *audience) UnmarshalJSONFrom(decoder *jsontext.Decoder) error {
+	if decoder.PeekKind() == '[' {
+		return json.UnmarshalDecode(decoder, (*[]string)(a))
+	}
+	token, err := decoder.ReadToken()
+	if err != nil {
+		return err
+	}
+	if token.Kind() != '"' {
+		return errors.New("neither a string nor an array of strings")
+	}
+	*a = audience{token.String()}
+	return nil
+}
+
+// parts are the three segments of a compact JWS (RFC 7515 section 7.1).
+type parts struct {
+	header, payload, signature []byte
+	signed                     []byte // what the signature covers
+}
+
+func split(compact []byte) (parts, error) {
+	if len(compact) > MaxLength {
+		return parts{}, malformed("too long")
+	}
+	if bytes.IndexByte(compact, '\n') >= 0 || bytes.IndexByte(compact, '\r') >= 0 {
+		return parts{}, malformed("a line break in it")
+	}
+	first := bytes.IndexByte(compact, '.')
+	last := bytes.LastIndexByte(compact, '.')
+	if first < 0 || first == last || bytes.IndexByte(compact[first+1:last], '.') >= 0 {
+		return parts{}, malformed("not three segments")
+	}
+	return parts{
+		header:    compact[:first],
+		payload:   compact[first+1 : last],
+		signature: compact[last+1:],
+		signed:    compact[:last],
+	}, nil
+}
+
+func encodeHeader(typ string, algorithm Algorithm, keyID string) string {
+	// The id came out of valid JSON or base64, so this cannot fail.
+	text, _ := json.Marshal(wireHeader{Algorithm: algorithm, Type: typ, KeyID: keyID})
+	return base64.RawURLEncoding.EncodeToString(text)
+}
+
+func decodeHeader(segment []byte) (wireHeader, error) {
+	var header wireHeader
+	if err := decodeSegment(segment, &header); err != nil {
+		return header, malformed("header: " + err.Error())
+	}
+	switch {
+	case header.Critical != nil:
+		return header, malformed("header: no extension that \"crit\" could name is understood")
+	case header.Base64 != nil:
+		return header, malformed("header: \"b64\" is not supported")
+	}
+	if err := checkNames(header.Unknown, headerNames); err != nil {
+		return header, malformed("header: " + err.Error())
+	}
+	return header, nil
+}
+
+func decodeClaims(segment []byte) (wireClaims, error) {
+	var claims wireClaims
+	if err := decodeSegment(segment, &claims); err != nil {
+		return claims, malformed("claims: " + err.Error())
+	}
+	if err := checkNames(claims.Unknown, claimNames); err != nil {
+		return claims, malformed("claims: " + err.Error())
+	}
+	switch {
+	case claims.Issuer == "", claims.Subject == "", claims.ClientID == "", claims.SessionID == "", claims.ID == "":
+		return claims, malformed("claims: one of iss, sub, client_id, sid, jti is missing or empty")
+	case len(claims.Audience) == 0 || slices.Contains(claims.Audience, ""):
+		return claims, malformed("claims: aud is missing or empty")
+	case claims.Generation < 1:
+		return claims, malformed("claims: gen is missing or not positive")
+	case claims.IssuedAt <= 0 || claims.IssuedAt > maxTime, claims.Expiry <= 0 || claims.Expiry > maxTime:
+		return claims, malformed("claims: iat or exp is missing or out of range")
+	}
+	return claims, nil
+}
+
+// errSyntax stands for what the JSON and base64 packages find: their texts quote
+// the token.
+var errSyntax = errors.New("not strict base64 of a JSON object with members of the right types")
+
+func decodeSegment(segment []byte, value any) error {
+	text, err := strictBase64.AppendDecode(make([]byte, 0, strictBase64.DecodedLen(len(segment))), segment)
+	if err != nil || json.Unmarshal(text, value) != nil {
+		return errSyntax
+	}
+	return nil
+}
+
+var errOtherCase = errors.New("a member is named in another case")
+
+// checkNames refuses unknown members that another parser, less strict about
+// case, would take for known ones.
+func checkNames(unknown jsontext.Value, known []string) error {
+	if len(unknown) == 0 {
+		return nil
+	}
+	var members map[string]jsontext.Value
+	if err := json.Unmarshal(unknown, &members); err != nil {
+		return errSyntax
+	}
+	for name := range members {
+		if slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, name) }) {
+			return errOtherCase
+		}
+	}
+	return nil
+}
+
+// notBefore is zero where the claim is absent.
+func (c *wireClaims) notBefore() (seconds int64, err error) {
+	if c.NotBefore == nil {
+		return 0, nil
+	}
+	if c.NotBefore.Kind() != '0' || json.Unmarshal(c.NotBefore, &seconds) != nil || seconds < 0 || seconds > maxTime {
+		return 0, malformed("claims: nbf is not a time")
+	}
+	return seconds, nil
+}
+
+func (c *wireClaims) export() Claims {
+	return Claims{
+		Subject:    c.Subject,
+		ClientID:   c.ClientID,
+		SessionID:  c.SessionID,
+		Generation: c.Generation,
+		Expiry:     time.Unix(c.Expiry, 0).UTC(),
+		ID:         c.ID,
+		Issuer:     c.Issuer,
+		Audience:   c.Audience,
+		IssuedAt:   time.Unix(c.IssuedAt, 0).UTC(),
+	}
+}

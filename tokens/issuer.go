@@ -1,0 +1,154 @@
+package tokens
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/lestrrat-go/jwx/v2/jws"
+)
+
+// IssuerConfig says what an [Issuer] writes into its tokens.
+type IssuerConfig struct {
+	// Keys holds the signing key. Required; one of its keys must be able to sign.
+	Keys *Keyring
+	// Issuer is the "iss" of every token: the absolute URL of this authorization
+	// server, http or https, without query or fragment. Required.
+	Issuer string
+	// Audience is the "aud" of access tokens: the API they are for. The default
+	// is the Issuer.
+	Audience string
+	// TokenEndpoint is the "aud" of refresh tokens: the URL of the token
+	// endpoint. It must not be the Audience. The default is the Issuer with
+	// "/token" behind it.
+	TokenEndpoint string
+	// Now is the clock, time.Now by default.
+	Now func() time.Time
+}
+
+// Issuer signs access and refresh tokens and verifies refresh tokens. It is safe
+// for concurrent use.
+type Issuer struct {
+	keys          *Keyring
+	issuer        string
+	audience      audience
+	tokenEndpoint audience
+	now           func() time.Time
+}
+
+// NewIssuer checks the whole configuration and returns one error that names each
+// wrong field.
+func NewIssuer(config IssuerConfig) (*Issuer, error) {
+	var problems []error
+	if config.Keys == nil {
+		problems = append(problems, errors.New("Keys is required"))
+	} else if config.Keys.Active() == nil {
+		problems = append(problems, errors.New("Keys: none of the keys can sign: a private key or a secret is needed"))
+	}
+	if err := checkIssuer(config.Issuer); err != nil {
+		problems = append(problems, err)
+	}
+	if config.Audience == "" {
+		config.Audience = config.Issuer
+	}
+	if config.TokenEndpoint == "" {
+		config.TokenEndpoint = config.Issuer + "/token"
+	}
+	if config.TokenEndpoint == config.Audience {
+		problems = append(problems, errors.New("TokenEndpoint must differ from Audience"))
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	if len(problems) > 0 {
+		return nil, fmt.Errorf("tokens: issuer configuration: %w", errors.Join(problems...))
+	}
+	return &Issuer{
+		keys:          config.Keys,
+		issuer:        config.Issuer,
+		audience:      audience{config.Audience},
+		tokenEndpoint: audience{config.TokenEndpoint},
+		now:           config.Now,
+	}, nil
+}
+
+func checkIssuer(issuer string) error {
+	location, err := url.Parse(issuer)
+	if err != nil || location.Host == "" || location.User != nil ||
+		location.Scheme != "https" && location.Scheme != "http" ||
+		location.RawQuery != "" || location.ForceQuery || location.Fragment != "" {
+		return errors.New("Issuer must be an absolute http or https URL without user, query and fragment")
+	}
+	return nil
+}
+
+// SignAccess makes an access token with the Subject, ClientID, SessionID,
+// Generation and Expiry of the claims; the other fields of claims are not read.
+func (i *Issuer) SignAccess(claims Claims) (string, error) {
+	key := i.keys.Active()
+	return i.sign(claims, i.audience, key.accessHeader, key.signer, key.private)
+}
+
+// SignRefresh makes a refresh token in the same way.
+func (i *Issuer) SignRefresh(claims Claims) (string, error) {
+	key := i.keys.Active()
+	return i.sign(claims, i.tokenEndpoint, key.refreshHeader, refreshSigner, key.refreshSecret)
+}
+
+func (i *Issuer) sign(claims Claims, to audience, header string, signer jws.Signer, key any) (string, error) {
+	payload, err := json.Marshal(&wireClaims{
+		Issuer:     i.issuer,
+		Subject:    claims.Subject,
+		Audience:   to,
+		ClientID:   claims.ClientID,
+		SessionID:  claims.SessionID,
+		Generation: claims.Generation,
+		IssuedAt:   i.now().Unix(),
+		Expiry:     claims.Expiry.Unix(),
+		ID:         rand.Text(),
+	})
+	if err != nil {
+		return "", fmt.Errorf("tokens: encoding the claims: %w", err)
+	}
+	const longestHMAC = 90
+	token := make([]byte, 0, len(header)+base64.RawURLEncoding.EncodedLen(len(payload))+longestHMAC)
+	token = append(append(token, header...), '.')
+	token = base64.RawURLEncoding.AppendEncode(token, payload)
+	signature, err := signer.Sign(token, key)
+	if err != nil {
+		return "", fmt.Errorf("tokens: signing: %w", err)
+	}
+	token = base64.RawURLEncoding.AppendEncode(append(token, '.'), signature)
+	return string(token), nil
+}
+
+// VerifyRefresh verifies a refresh token that this issuer, or another process
+// with the same keys and configuration, has made. The error matches [ErrInvalid].
+func (i *Issuer) VerifyRefresh(compact string) (RefreshToken, error) {
+	claims, err := verify([]byte(compact), i.refreshKey)
+	if err != nil {
+		return RefreshToken{}, err
+	}
+	if err := claims.check(i.issuer, i.tokenEndpoint[0], i.now(), 0); err != nil {
+		return RefreshToken{}, err
+	}
+	return RefreshToken{claims.export()}, nil
+}
+
+func (i *Issuer) refreshKey(segment []byte) (jws.Verifier, any, error) {
+	key, header, err := i.keys.current.Load().keyOf(segment, typeRefresh)
+	if err != nil {
+		return nil, nil, err
+	}
+	if header.Algorithm != HS512 {
+		return nil, nil, ErrAlgorithm
+	}
+	if key.refreshSecret == nil {
+		return nil, nil, ErrUnknownKey
+	}
+	return refreshVerifier, key.refreshSecret, nil
+}

@@ -1,0 +1,244 @@
+package tokens_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/tokens"
+)
+
+func pemText(t testing.TB, kind string, der []byte, err error) []byte {
+	t.Helper()
+	require.NoError(t, err)
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+}
+
+func pkcs8(t testing.TB, key any) []byte {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	return pemText(t, "PRIVATE KEY", der, err)
+}
+
+func parseOne(t *testing.T, data []byte) *tokens.Key {
+	t.Helper()
+	keys, err := tokens.ParseKeys(data)
+	require.NoError(t, err)
+	require.Len(t, keys, 1)
+	return keys[0]
+}
+
+func TestParseKeysAccepts(t *testing.T) {
+	_, ed, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	rs, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	sec1, err := x509.MarshalECPrivateKey(ec)
+	ecText := pemText(t, "EC PRIVATE KEY", sec1, err)
+	public, err := x509.MarshalPKIXPublicKey(ed.Public())
+	publicText := pemText(t, "PUBLIC KEY", public, err)
+
+	for name, test := range map[string]struct {
+		data      []byte
+		algorithm tokens.Algorithm
+		signs     bool
+	}{
+		"raw text":           {[]byte(strings.Repeat("a", 64)), tokens.HS512, true},
+		"raw binary":         {bytes.Repeat([]byte{0xff, 0x00}, 32), tokens.HS512, true},
+		"Ed25519 PKCS #8":    {pkcs8(t, ed), tokens.EdDSA, true},
+		"EC PKCS #8":         {pkcs8(t, ec), tokens.ES256, true},
+		"EC SEC 1":           {ecText, tokens.ES256, true},
+		"EC with parameters": {append([]byte("-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"), ecText...), tokens.ES256, true},
+		"RSA PKCS #8":        {pkcs8(t, rs), tokens.RS256, true},
+		"RSA PKCS #1":        {pemText(t, "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rs), nil), tokens.RS256, true},
+		"public":             {publicText, tokens.EdDSA, false},
+		"after a BOM":        {append([]byte("\xef\xbb\xbf\n"), pkcs8(t, ed)...), tokens.EdDSA, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := parseOne(t, test.data)
+			assert.Equal(t, test.algorithm, key.Algorithm())
+			assert.Equal(t, test.signs, key.CanSign())
+			assert.NotEmpty(t, key.ID())
+		})
+	}
+	assert.Equal(t, parseOne(t, pkcs8(t, ec)).ID(), parseOne(t, ecText).ID(), "the id follows from the key alone")
+	assert.Equal(t, parseOne(t, pkcs8(t, ed)).ID(), parseOne(t, publicText).ID())
+}
+
+func TestRawSecretNewline(t *testing.T) {
+	text := strings.Repeat("a", 64)
+	id := parseOne(t, []byte(text)).ID()
+	assert.Equal(t, id, parseOne(t, []byte(text+"\n")).ID())
+	assert.Equal(t, id, parseOne(t, []byte(text+"\r\n")).ID())
+	assert.NotEqual(t, id, parseOne(t, []byte(text+"\n\n")).ID(), "one newline, no more")
+	_, err := tokens.ParseKeys([]byte(strings.Repeat("a", 63) + "\n"))
+	assert.ErrorIs(t, err, tokens.ErrKey, "the newline does not count")
+	binary := append(bytes.Repeat([]byte{1}, 63), '\n')
+	parseOne(t, binary)
+}
+
+func TestJWKRoundTrip(t *testing.T) {
+	everyAlgorithm(t, func(t *testing.T, key *tokens.Key) {
+		text, err := key.PrivateJWK()
+		require.NoError(t, err)
+		again := parseOne(t, text)
+		assert.Equal(t, key.ID(), again.ID())
+		k := newKit(t, key)
+		token, err := k.issuer.SignAccess(claims)
+		require.NoError(t, err)
+		refresh, err := k.issuer.SignRefresh(claims)
+		require.NoError(t, err)
+		k2 := newKit(t, again)
+		assert.NoError(t, k2.verify(token))
+		_, err = k2.issuer.VerifyRefresh(refresh)
+		assert.NoError(t, err)
+
+		for _, shown := range []string{fmt.Sprint(key), fmt.Sprintf("%v %+v %#v %s", key, key, key, key)} {
+			assert.Contains(t, shown, key.ID())
+			assert.Less(t, len(shown), 400)
+		}
+	})
+}
+
+func TestJWKSet(t *testing.T) {
+	var set []string
+	for _, algorithm := range []tokens.Algorithm{tokens.HS512, tokens.EdDSA} {
+		key, err := tokens.GenerateKey(algorithm)
+		require.NoError(t, err)
+		text, err := key.PrivateJWK()
+		require.NoError(t, err)
+		set = append(set, string(text))
+	}
+	keys, err := tokens.ParseKeys([]byte(`{"keys":[` + strings.Join(set, ",") + `]}`))
+	require.NoError(t, err)
+	require.Len(t, keys, 2)
+	ring, err := tokens.NewKeyring(keys...)
+	require.NoError(t, err)
+	assert.Equal(t, keys[0], ring.Active())
+}
+
+func TestParseKeysRefuses(t *testing.T) {
+	_, ed, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	require.NoError(t, err)
+	whole := pkcs8(t, ed)
+	long := strings.Repeat("A", 100)
+	for name, data := range map[string]string{
+		"nothing":             "",
+		"white space":         " \n",
+		"short secret":        "seven77",
+		"cut PEM":             string(whole[:len(whole)/2]),
+		"PEM and rubbish":     string(whole) + "rubbish",
+		"PEM begin only":      "-----BEGIN PRIVATE KEY-----" + long,
+		"damaged PEM":         string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte(long)})),
+		"certificate":         string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte(long)})),
+		"encrypted PKCS #8":   string(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte(long)})),
+		"encrypted PKCS #1":   "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+		"OpenSSH private":     string(pem.EncodeToMemory(&pem.Block{Type: "OPENSSH PRIVATE KEY", Bytes: []byte(long)})),
+		"only parameters":     "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n",
+		"OpenSSH public":      "ssh-ed25519 " + long,
+		"ECDSA OpenSSH":       "ecdsa-sha2-nistp256 " + long,
+		"PuTTY":               "PuTTY-User-Key-File-3: ssh-ed25519\n" + long,
+		"UTF-16":              "\xff\xfe{\x00" + long,
+		"P-384":               string(pkcs8(t, p384)),
+		"JSON, not a key":     `{"hello":"` + long + `"}`,
+		"JSON array":          `["` + long + `"]`,
+		"cut JSON":            `{"kty":"oct","k":"` + long,
+		"JSON and rubbish":    `{"kty":"oct","k":"` + long + `"} x`,
+		"empty set":           `{"keys":[]}`,
+		"member twice":        `{"kty":"oct","k":"` + long + `","k":"` + long + `"}`,
+		"short oct":           `{"kty":"oct","k":"AAAA"}`,
+		"unknown kty":         `{"kty":"XYZ"}`,
+		"alg does not fit":    `{"kty":"oct","alg":"RS256","k":"` + long + `"}`,
+		"alg not supported":   `{"kty":"oct","alg":"HS256","k":"` + long + `"}`,
+		"use enc":             `{"kty":"oct","use":"enc","k":"` + long + `"}`,
+		"key_ops":             `{"kty":"oct","key_ops":["encrypt"],"k":"` + long + `"}`,
+		"other Ed25519 half":  `{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08"}`,
+		"EC not on the curve": `{"kty":"EC","crv":"P-256","x":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE","y":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE"}`,
+		"X25519":              `{"kty":"OKP","crv":"X25519","x":"3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := tokens.ParseKeys([]byte(data))
+			require.ErrorIs(t, err, tokens.ErrKey)
+			assert.NotContains(t, err.Error(), "AAAAAAAA", "no key in an error")
+		})
+	}
+	t.Run("RSA 1024", func(t *testing.T) {
+		t.Setenv("GODEBUG", "rsa1024min=0")
+		key, err := rsa.GenerateKey(rand.Reader, 1024)
+		require.NoError(t, err)
+		_, err = tokens.ParseKeys(pkcs8(t, key))
+		require.ErrorIs(t, err, tokens.ErrKey)
+		assert.ErrorContains(t, err, "1024 bits")
+	})
+}
+
+func TestLoadOrCreateKeys(t *testing.T) {
+	directory := t.TempDir()
+	path := filepath.Join(directory, "test.key")
+	_, err := tokens.LoadKeys(path)
+	require.ErrorIs(t, err, os.ErrNotExist)
+
+	ids := make([]string, 8)
+	made := make([]bool, len(ids))
+	var all sync.WaitGroup
+	for i := range ids {
+		all.Go(func() {
+			keys, created, err := tokens.LoadOrCreateKeys(path, tokens.HS512)
+			if assert.NoError(t, err) {
+				ids[i], made[i] = keys[0].ID(), created
+			}
+		})
+	}
+	all.Wait()
+	count := 0
+	for i := range ids {
+		assert.Equal(t, ids[0], ids[i], "all read the one file")
+		if made[i] {
+			count++
+		}
+	}
+	assert.Equal(t, 1, count)
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	entries, err := os.ReadDir(directory)
+	require.NoError(t, err)
+	assert.Len(t, entries, 1, "nothing is left beside the file")
+
+	require.NoError(t, os.WriteFile(path, []byte(`{"keys":[]}`), 0o600))
+	_, _, err = tokens.LoadOrCreateKeys(path, tokens.HS512)
+	require.ErrorIs(t, err, tokens.ErrKey)
+	assert.ErrorContains(t, err, path)
+}
+
+func FuzzParseKeys(f *testing.F) {
+	f.Add([]byte(`{"keys":[{"kty":"oct","k":"AAAA"}]}`))
+	f.Add([]byte("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"))
+	f.Add(secret)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		keys, err := tokens.ParseKeys(data)
+		if err != nil {
+			require.ErrorIs(t, err, tokens.ErrKey)
+			require.Empty(t, keys)
+			return
+		}
+		require.NotEmpty(t, keys)
+	})
+}
