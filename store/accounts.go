@@ -1,0 +1,372 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/oauthsv/oauthsv/store/password"
+)
+
+// Config configures [Accounts]. Durations count to the millisecond. Where 0 is
+// the default and the feature can be turned off, any negative value does that;
+// [Off] says so by name.
+type Config struct {
+	// Backend keeps the records. Required.
+	Backend Backend
+	// Passwords hashes and verifies. The default is argon2id at OWASP's current
+	// minimum: password.New(password.Config{}).
+	Passwords PasswordHasher
+
+	// RefreshTTL is how long a session lives after its last refresh. The default
+	// is 30 days.
+	RefreshTTL time.Duration
+	// SessionTTL is how long a session lives after its login, refreshed or not.
+	// The default is 90 days; Off sets no such end.
+	SessionTTL time.Duration
+	// ReuseInterval is how long after a refresh the token it took may be used
+	// once more, by a second tab say, and gets the same generation. The default
+	// is 10 seconds, the most 60; Off is strict.
+	ReuseInterval time.Duration
+	// LostReplyWindow is how long after a refresh the token it took is still
+	// good if nobody has used an access token of the new generation, because the
+	// reply was lost. The default is as long as the token lives; Off turns it off.
+	LostReplyWindow time.Duration
+	// MaxSessions is how many sessions an account can have at once. The default
+	// is 32, the most 1,000.
+	MaxSessions int
+
+	// Now is the clock, time.Now by default.
+	Now func() time.Time
+}
+
+// Off turns a duration of [Config] off.
+const Off time.Duration = -1
+
+const (
+	maxReuseInterval = time.Minute
+	maxMaxSessions   = 1000
+)
+
+// PasswordHasher is what Accounts needs of package password. Implementations are
+// safe for concurrent use.
+type PasswordHasher interface {
+	// Hash makes a hash, a string that is never empty.
+	Hash(ctx context.Context, password string) (string, error)
+	// Verify tells whether the password is the one that was hashed and whether
+	// the hash should be replaced by a new one. An empty hash matches nothing and
+	// takes as long as a new one.
+	Verify(ctx context.Context, hash, password string) (match, outdated bool, err error)
+}
+
+// Accounts is the account service. It is safe for concurrent use, in one process
+// and in any number of processes over one backend.
+//
+// Its methods return [ErrNotFound] where no account has the id, and an error that
+// matches [ErrUnavailable] where the backend does not answer.
+type Accounts struct {
+	backend         Backend
+	passwords       PasswordHasher
+	refreshTTL      time.Duration
+	sessionTTL      time.Duration
+	reuseInterval   time.Duration
+	lostReplyWindow time.Duration
+	maxSessions     int
+	clock           func() time.Time
+}
+
+// NewAccounts checks the whole configuration and returns one error that names
+// each wrong field.
+func NewAccounts(config Config) (*Accounts, error) {
+	var problems []error
+	if config.Backend == nil {
+		problems = append(problems, errors.New("Backend is required"))
+	}
+	if config.Passwords == nil {
+		hasher, err := password.New(password.Config{})
+		if err != nil {
+			return nil, err
+		}
+		config.Passwords = hasher
+	}
+	setDefault(&config.RefreshTTL, 30*24*time.Hour)
+	setDefault(&config.SessionTTL, 90*24*time.Hour)
+	setDefault(&config.ReuseInterval, 10*time.Second)
+	setDefault(&config.LostReplyWindow, config.RefreshTTL)
+	setDefault(&config.MaxSessions, 32)
+	if config.RefreshTTL < time.Second {
+		problems = append(problems, errors.New("RefreshTTL must be at least a second"))
+	}
+	if config.SessionTTL >= 0 && config.SessionTTL < time.Second {
+		problems = append(problems, errors.New("SessionTTL must be at least a second, or Off"))
+	}
+	if config.ReuseInterval > maxReuseInterval {
+		problems = append(problems, fmt.Errorf("ReuseInterval must be at most %v", maxReuseInterval))
+	}
+	if config.MaxSessions < 1 || config.MaxSessions > maxMaxSessions {
+		problems = append(problems, fmt.Errorf("MaxSessions must be 1 to %d", maxMaxSessions))
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	if len(problems) > 0 {
+		return nil, fmt.Errorf("store: configuration: %w", errors.Join(problems...))
+	}
+	return &Accounts{
+		backend:         config.Backend,
+		passwords:       config.Passwords,
+		refreshTTL:      config.RefreshTTL,
+		sessionTTL:      config.SessionTTL,
+		reuseInterval:   config.ReuseInterval,
+		lostReplyWindow: config.LostReplyWindow,
+		maxSessions:     config.MaxSessions,
+		clock:           config.Now,
+	}, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// now is the time as every backend can keep it.
+func (a *Accounts) now() time.Time { return a.clock().UTC().Truncate(time.Millisecond) }
+
+// NewAccount is what [Accounts.Create] needs.
+type NewAccount struct {
+	// Name and Email are required and unique; see PrepareName and PrepareEmail.
+	Name, Email string
+	// Phone is optional.
+	Phone string
+	// Password is 1 to 1,024 bytes of UTF-8. Without one, no password lets in:
+	// a service account, whose sessions are issued to it.
+	Password string
+	// Groups the account is in from the start.
+	Groups []string
+}
+
+// Create makes an account. Errors match [ErrInvalid], or are an *[ExistsError].
+func (a *Accounts) Create(ctx context.Context, what NewAccount) (*Account, error) {
+	now := a.now()
+	account := &Account{
+		ID: NewID(), Email: what.Email, Phone: what.Phone,
+		Created: now, Modified: now, LastAction: now,
+		Groups: []string{}, Sessions: []Session{},
+	}
+	var err1, err2, err3 error
+	account.Name, err1 = PrepareName(what.Name)
+	account.EmailKey, err2 = PrepareEmail(what.Email)
+	if what.Password != "" {
+		what.Password, err3 = preparePassword(what.Password)
+	}
+	problems := []error{err1, err2, err3, checkPhone(what.Phone)}
+	for _, group := range what.Groups {
+		problems = append(problems, checkGroup(group))
+		account.addGroup(group)
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	if what.Password != "" {
+		if account.PasswordHash, err1 = a.passwords.Hash(ctx, what.Password); err1 != nil {
+			return nil, err1
+		}
+	}
+	if err := a.backend.Create(ctx, account); err != nil {
+		return nil, err
+	}
+	return account, nil
+}
+
+// EnsureRoot makes the account with the name, in group [AdminGroup], if there is
+// no account with that name yet, and never touches one that is there. Without a
+// password it makes one up; it returns the password the account was made with. Of
+// several processes that call it at once exactly one gets created as true.
+func (a *Accounts) EnsureRoot(ctx context.Context, name, email, password string) (usedPassword string, created bool, err error) {
+	_, err = a.FindByName(ctx, name)
+	if !errors.Is(err, ErrNotFound) {
+		return "", false, err
+	}
+	if password == "" {
+		password = rand.Text()
+	}
+	_, err = a.Create(ctx, NewAccount{Name: name, Email: email, Password: password, Groups: []string{AdminGroup}})
+	var exists *ExistsError
+	if errors.As(err, &exists) && exists.Field == "name" {
+		return "", false, nil // another process was faster
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("store: making the root account: %w", err)
+	}
+	return password, true, nil
+}
+
+// AdminGroup is the group of the root account.
+const AdminGroup = "admin"
+
+// FindByID finds an account by its id.
+func (a *Accounts) FindByID(ctx context.Context, id ID) (*Account, error) {
+	return a.backend.FindByID(ctx, id)
+}
+
+// FindByName finds an account by its name, in whatever case.
+func (a *Accounts) FindByName(ctx context.Context, name string) (*Account, error) {
+	prepared, err := PrepareName(name)
+	if err != nil {
+		return nil, err
+	}
+	return a.backend.FindByName(ctx, prepared)
+}
+
+// FindByEmail finds an account by its e-mail, in whatever case. Mail must go to
+// the Email of the account found, never to the address that was looked for: the
+// two may be alike here and yet belong to two people elsewhere.
+func (a *Accounts) FindByEmail(ctx context.Context, address string) (*Account, error) {
+	prepared, err := PrepareEmail(address)
+	if err != nil {
+		return nil, err
+	}
+	return a.backend.FindByEmail(ctx, prepared)
+}
+
+// SetPassword gives an account a new password and ends all its sessions.
+func (a *Accounts) SetPassword(ctx context.Context, id ID, newPassword string) error {
+	prepared, err := preparePassword(newPassword)
+	if err != nil {
+		return err
+	}
+	hash, err := a.passwords.Hash(ctx, prepared)
+	if err != nil {
+		return err
+	}
+	return a.change(ctx, id, func(account *Account) error {
+		if account.PasswordHash == hash {
+			return errUnchanged // a write whose reply was lost
+		}
+		account.PasswordHash = hash
+		account.Sessions = account.Sessions[:0]
+		return nil
+	})
+}
+
+// ChangePassword is SetPassword for who knows the old one. It returns an error
+// that matches [ErrCredentials] if that is wrong, or was changed meanwhile.
+func (a *Accounts) ChangePassword(ctx context.Context, id ID, oldPassword, newPassword string) error {
+	prepared, err := preparePassword(newPassword)
+	if err != nil {
+		return err
+	}
+	account, err := a.backend.FindByID(ctx, id)
+	if err != nil {
+		return err
+	}
+	if _, err := a.verifyPassword(ctx, account, oldPassword); err != nil {
+		return err
+	}
+	hash, err := a.passwords.Hash(ctx, prepared)
+	if err != nil {
+		return err
+	}
+	return a.change(ctx, id, func(current *Account) error {
+		switch current.PasswordHash {
+		case hash:
+			return errUnchanged
+		case account.PasswordHash:
+			current.PasswordHash = hash
+			current.Sessions = current.Sessions[:0]
+			return nil
+		}
+		return &CredentialsError{AccountID: id}
+	})
+}
+
+// Disable keeps an account from logging in and ends all its sessions.
+func (a *Accounts) Disable(ctx context.Context, id ID) error {
+	return a.change(ctx, id, func(account *Account) error {
+		if account.Disabled {
+			return errUnchanged
+		}
+		account.Disabled = true
+		account.Sessions = account.Sessions[:0]
+		return nil
+	})
+}
+
+// Enable lets a disabled account log in again.
+func (a *Accounts) Enable(ctx context.Context, id ID) error {
+	return a.change(ctx, id, func(account *Account) error {
+		if !account.Disabled {
+			return errUnchanged
+		}
+		account.Disabled = false
+		return nil
+	})
+}
+
+// Remove deletes an account, its sessions with it.
+func (a *Accounts) Remove(ctx context.Context, id ID) error {
+	return a.backend.Delete(ctx, id)
+}
+
+// AddToGroup puts an account into a group. It is in force with the next request.
+func (a *Accounts) AddToGroup(ctx context.Context, id ID, group string) error {
+	if err := checkGroup(group); err != nil {
+		return err
+	}
+	return a.change(ctx, id, func(account *Account) error {
+		if !account.addGroup(group) {
+			return errUnchanged
+		}
+		return nil
+	})
+}
+
+// RemoveFromGroup takes an account out of a group. It is in force with the next
+// request.
+func (a *Accounts) RemoveFromGroup(ctx context.Context, id ID, group string) error {
+	return a.change(ctx, id, func(account *Account) error {
+		at, found := slices.BinarySearch(account.Groups, group)
+		if !found {
+			return errUnchanged
+		}
+		account.Groups = slices.Delete(account.Groups, at, at+1)
+		return nil
+	})
+}
+
+func (a *Account) addGroup(group string) (added bool) {
+	at, found := slices.BinarySearch(a.Groups, group)
+	if !found {
+		a.Groups = slices.Insert(a.Groups, at, group)
+	}
+	return !found
+}
+
+// Ping returns nil if the backend answers.
+func (a *Accounts) Ping(ctx context.Context) error { return a.backend.Ping(ctx) }
+
+// errUnchanged is how a change says that there is nothing to write.
+var errUnchanged = errors.New("store: unchanged")
+
+// update is Backend.Update for changes that may find nothing to do.
+func (a *Accounts) update(ctx context.Context, id ID, change func(*Account) error) error {
+	err := a.backend.Update(ctx, id, change)
+	if errors.Is(err, errUnchanged) {
+		return nil
+	}
+	return err
+}
+
+// change is update for what an administrator would call a change of the account.
+func (a *Accounts) change(ctx context.Context, id ID, change func(*Account) error) error {
+	now := a.now()
+	return a.update(ctx, id, func(account *Account) error {
+		account.Modified = now
+		return change(account)
+	})
+}

@@ -1,0 +1,74 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/memstore"
+	"github.com/oauthsv/oauthsv/store/password"
+)
+
+var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// kit is an account service over a memory store, with a clock to set and hashes
+// that cost little.
+type kit struct {
+	*store.Accounts
+	backend store.Backend
+	now     time.Time
+}
+
+func newKit(t testing.TB, config store.Config) *kit {
+	t.Helper()
+	k := &kit{backend: config.Backend, now: epoch}
+	if k.backend == nil {
+		k.backend = memstore.New()
+	}
+	config.Backend = k.backend
+	config.Now = func() time.Time { return k.now }
+	if config.Passwords == nil {
+		hasher, err := password.New(password.Config{Memory: 8, Iterations: 1})
+		require.NoError(t, err)
+		config.Passwords = hasher
+	}
+	var err error
+	k.Accounts, err = store.NewAccounts(config)
+	require.NoError(t, err)
+	return k
+}
+
+func (k *kit) create(t testing.TB, name string) *store.Account {
+	t.Helper()
+	account, err := k.Create(t.Context(), store.NewAccount{Name: name, Email: name + "@example.org", Password: "secret"})
+	require.NoError(t, err)
+	return account
+}
+
+func (k *kit) find(t testing.TB, id store.ID) *store.Account {
+	t.Helper()
+	account, err := k.FindByID(t.Context(), id)
+	require.NoError(t, err)
+	return account
+}
+
+// login starts a session and returns what its first tokens would say of it.
+func (k *kit) login(t testing.TB, account *store.Account) store.SessionRef {
+	t.Helper()
+	state, err := k.StartSession(t.Context(), k.find(t, account.ID), store.NewSession{ClientID: "app"})
+	require.NoError(t, err)
+	return store.SessionRef{AccountID: account.ID, SessionID: state.Session.ID, Generation: 1}
+}
+
+func (k *kit) session(t testing.TB, ref store.SessionRef) store.Session {
+	t.Helper()
+	for _, session := range k.find(t, ref.AccountID).Sessions {
+		if session.ID == ref.SessionID {
+			return session
+		}
+	}
+	t.Fatal("no such session")
+	return store.Session{}
+}

@@ -1,0 +1,216 @@
+// Package memstore keeps accounts in memory, for tests and for programs that may
+// forget everything when they end. A look-up costs no allocation.
+package memstore
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/oauthsv/oauthsv/store"
+)
+
+// Store is a [store.Backend] in memory. It is safe for concurrent use. Make it
+// with [New].
+type Store struct {
+	shards [shardCount]shard
+
+	// A goroutine that holds a shard may take index, not the other way round.
+	index   sync.RWMutex
+	byName  map[string]store.ID
+	byEmail map[string]store.ID
+
+	recordsMu sync.Mutex
+	records   map[string]store.Record
+}
+
+// shardCount spreads readers over as many locks, so that cores do not wait for
+// one cache line. A power of two.
+const shardCount = 64
+
+// shard holds snapshots that are never changed, only replaced.
+type shard struct {
+	sync.RWMutex
+	accounts map[store.ID]*store.Account
+	_        [64]byte // keeps neighbours out of the cache line
+}
+
+var _ store.Backend = (*Store)(nil)
+
+// New makes an empty Store.
+func New() *Store {
+	s := &Store{
+		byName:  make(map[string]store.ID),
+		byEmail: make(map[string]store.ID),
+		records: make(map[string]store.Record),
+	}
+	for i := range s.shards {
+		s.shards[i].accounts = make(map[store.ID]*store.Account)
+	}
+	return s
+}
+
+// shard: the last byte of an ObjectID counts.
+func (s *Store) shard(id store.ID) *shard { return &s.shards[id[len(id)-1]%shardCount] }
+
+// FindByID is as [store.Backend] says.
+func (s *Store) FindByID(ctx context.Context, id store.ID) (*store.Account, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	shard := s.shard(id)
+	shard.RLock()
+	account := shard.accounts[id]
+	shard.RUnlock()
+	if account == nil {
+		return nil, store.ErrNotFound
+	}
+	return account, nil
+}
+
+// FindByName is as [store.Backend] says.
+func (s *Store) FindByName(ctx context.Context, name string) (*store.Account, error) {
+	return s.findBy(ctx, s.byName, name)
+}
+
+// FindByEmail is as [store.Backend] says.
+func (s *Store) FindByEmail(ctx context.Context, emailKey string) (*store.Account, error) {
+	return s.findBy(ctx, s.byEmail, emailKey)
+}
+
+func (s *Store) findBy(ctx context.Context, index map[string]store.ID, value string) (*store.Account, error) {
+	s.index.RLock()
+	id, found := index[value]
+	s.index.RUnlock()
+	if !found {
+		return nil, store.ErrNotFound
+	}
+	return s.FindByID(ctx, id)
+}
+
+// Create is as [store.Backend] says.
+func (s *Store) Create(ctx context.Context, account *store.Account) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	shard := s.shard(account.ID)
+	shard.Lock()
+	defer shard.Unlock()
+	if err := s.claim(account.ID, "", account.Name, "", account.EmailKey); err != nil {
+		return err
+	}
+	shard.accounts[account.ID] = account.Clone()
+	return nil
+}
+
+// Update is as [store.Backend] says. change runs under a lock, once.
+func (s *Store) Update(ctx context.Context, id store.ID, change func(*store.Account) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	shard := s.shard(id)
+	shard.Lock()
+	defer shard.Unlock()
+	current := shard.accounts[id]
+	if current == nil {
+		return store.ErrNotFound
+	}
+	changed := current.Clone()
+	if err := change(changed); err != nil {
+		return err
+	}
+	changed.ID = id
+	if err := s.claim(id, current.Name, changed.Name, current.EmailKey, changed.EmailKey); err != nil {
+		return err
+	}
+	shard.accounts[id] = changed
+	return nil
+}
+
+// Delete is as [store.Backend] says.
+func (s *Store) Delete(ctx context.Context, id store.ID) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	shard := s.shard(id)
+	shard.Lock()
+	defer shard.Unlock()
+	current := shard.accounts[id]
+	if current == nil {
+		return store.ErrNotFound
+	}
+	delete(shard.accounts, id)
+	s.index.Lock()
+	defer s.index.Unlock()
+	delete(s.byName, current.Name)
+	delete(s.byEmail, current.EmailKey)
+	return nil
+}
+
+// claim moves the account from its old name and e-mail to the new ones, or
+// changes nothing if another has one of these.
+func (s *Store) claim(id store.ID, oldName, newName, oldEmail, newEmail string) error {
+	if oldName == newName && oldEmail == newEmail {
+		return nil
+	}
+	s.index.Lock()
+	defer s.index.Unlock()
+	if owner, taken := s.byName[newName]; taken && owner != id {
+		return &store.ExistsError{Field: "name"}
+	}
+	if owner, taken := s.byEmail[newEmail]; taken && owner != id {
+		return &store.ExistsError{Field: "email"}
+	}
+	if oldName != newName {
+		delete(s.byName, oldName)
+		s.byName[newName] = id
+	}
+	if oldEmail != newEmail {
+		delete(s.byEmail, oldEmail)
+		s.byEmail[newEmail] = id
+	}
+	return nil
+}
+
+// UpdateRecord is as [store.Backend] says. Each call removes an expired record
+// or two that it meets.
+func (s *Store) UpdateRecord(ctx context.Context, key string, now time.Time, change func(*store.Record) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.recordsMu.Lock()
+	defer s.recordsMu.Unlock()
+	s.sweep(now)
+	record, found := s.records[key]
+	if !found || !now.Before(record.Expires) {
+		record = store.Record{}
+	}
+	record.Value = append([]byte(nil), record.Value...)
+	if err := change(&record); err != nil {
+		return err
+	}
+	if len(record.Value) == 0 {
+		delete(s.records, key)
+		return nil
+	}
+	record.Value = append([]byte(nil), record.Value...)
+	s.records[key] = record
+	return nil
+}
+
+// sweep looks at a few records, others each time since maps are walked at
+// random, so that what expires goes about as fast as what comes.
+func (s *Store) sweep(now time.Time) {
+	looks := 4
+	for key, record := range s.records {
+		if !now.Before(record.Expires) {
+			delete(s.records, key)
+		}
+		if looks--; looks == 0 {
+			return
+		}
+	}
+}
+
+// Ping is as [store.Backend] says.
+func (s *Store) Ping(ctx context.Context) error { return ctx.Err() }

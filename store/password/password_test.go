@@ -1,0 +1,196 @@
+package password_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/store/password"
+)
+
+func Example() {
+	hasher, err := password.New(password.Config{})
+	if err != nil {
+		panic(err)
+	}
+	ctx := context.Background()
+	hash, err := hasher.Hash(ctx, "correct horse")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(hash[:31])
+	fmt.Println(hasher.Verify(ctx, hash, "correct horse"))
+	fmt.Println(hasher.Verify(ctx, hash, "battery staple"))
+	// Output:
+	// $argon2id$v=19$m=19456,t=2,p=1$
+	// true false <nil>
+	// false false <nil>
+}
+
+func newHasher(t testing.TB, config password.Config) *password.Hasher {
+	t.Helper()
+	hasher, err := password.New(config)
+	require.NoError(t, err)
+	return hasher
+}
+
+var cheap = password.Config{Memory: 8, Iterations: 1}
+
+func TestHashesAreSalted(t *testing.T) {
+	hasher := newHasher(t, cheap)
+	first, err := hasher.Hash(t.Context(), "secret")
+	require.NoError(t, err)
+	second, err := hasher.Hash(t.Context(), "secret")
+	require.NoError(t, err)
+	assert.NotEqual(t, first, second)
+}
+
+// TestKnownHash: a hash of another implementation of argon2id.
+func TestKnownHash(t *testing.T) {
+	const hash = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
+	match, outdated, err := newHasher(t, cheap).Verify(t.Context(), hash, "password")
+	require.NoError(t, err)
+	assert.True(t, match)
+	assert.True(t, outdated)
+}
+
+func TestVerifyTellsOutdatedCosts(t *testing.T) {
+	old := newHasher(t, cheap)
+	hash, err := old.Hash(t.Context(), "secret")
+	require.NoError(t, err)
+	for name, config := range map[string]password.Config{
+		"memory":      {Memory: 16, Iterations: 1},
+		"iterations":  {Memory: 8, Iterations: 2},
+		"parallelism": {Memory: 16, Iterations: 1, Parallelism: 2},
+	} {
+		match, outdated, err := newHasher(t, config).Verify(t.Context(), hash, "secret")
+		require.NoError(t, err, name)
+		assert.True(t, match, name)
+		assert.True(t, outdated, name)
+	}
+	_, outdated, err := old.Verify(t.Context(), hash, "secret")
+	require.NoError(t, err)
+	assert.False(t, outdated)
+}
+
+func TestEmptyHashMatchesNothing(t *testing.T) {
+	hasher := newHasher(t, cheap)
+	for _, attempt := range []string{"", "secret"} {
+		match, outdated, err := hasher.Verify(t.Context(), "", attempt)
+		require.NoError(t, err)
+		assert.False(t, match)
+		assert.False(t, outdated)
+	}
+}
+
+func TestVerifyRefusesHash(t *testing.T) {
+	hasher := newHasher(t, cheap)
+	good, err := hasher.Hash(t.Context(), "secret")
+	require.NoError(t, err)
+	replace := func(old, new string) string {
+		require.Contains(t, good, old)
+		return strings.Replace(good, old, new, 1)
+	}
+	for name, test := range map[string]struct {
+		hash string
+		want error
+	}{
+		"bcrypt":               {"$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy", password.ErrHash},
+		"argon2i":              {replace("argon2id", "argon2i"), password.ErrHash},
+		"version":              {replace("v=19", "v=16"), password.ErrHash},
+		"order":                {replace("m=8,t=1", "t=1,m=8"), password.ErrHash},
+		"leading zero":         {replace("m=8", "m=08"), password.ErrHash},
+		"plus sign":            {replace("m=8", "m=+8"), password.ErrHash},
+		"no iterations":        {replace("t=1", "t=0"), password.ErrHash},
+		"too little memory":    {replace("m=8", "m=7"), password.ErrHash},
+		"too many lanes":       {replace("p=1", "p=256"), password.ErrHash},
+		"short salt":           {"$argon2id$v=19$m=8,t=1,p=1$AAAA$" + strings.Repeat("A", 43), password.ErrHash},
+		"no key":               {good[:strings.LastIndex(good, "$")+1], password.ErrHash},
+		"field more":           {good + "$", password.ErrHash},
+		"line break":           {good + "\n", password.ErrHash},
+		"memory beyond max":    {replace("m=8", "m=131073"), password.ErrTooCostly},
+		"memory absurd":        {replace("m=8", "m=4294967295"), password.ErrTooCostly},
+		"iterations beyond":    {replace("t=1", "t=17"), password.ErrTooCostly},
+		"lanes beyond the max": {replace("m=8,t=1,p=1", "m=1024,t=1,p=17"), password.ErrTooCostly},
+	} {
+		t.Run(name, func(t *testing.T) {
+			match, _, err := hasher.Verify(t.Context(), test.hash, "secret")
+			require.ErrorIs(t, err, test.want)
+			assert.False(t, match)
+		})
+	}
+}
+
+// TestOverload: with one turn and no waiting room, of many callers some are
+// refused at once and the others are served.
+func TestOverload(t *testing.T) {
+	config := password.Config{Memory: 8 * 1024, Iterations: 8, MaxMemory: 8 * 1024, Budget: 8 * 1024, MaxWaiting: 1}
+	hasher := newHasher(t, config)
+	var all sync.WaitGroup
+	errs := make([]error, 32)
+	for i := range errs {
+		all.Go(func() { _, errs[i] = hasher.Hash(t.Context(), "secret") })
+	}
+	all.Wait()
+	served, refused := 0, 0
+	for _, err := range errs {
+		if err == nil {
+			served++
+			continue
+		}
+		assert.ErrorIs(t, err, password.ErrOverloaded)
+		refused++
+	}
+	assert.Positive(t, served)
+	assert.Positive(t, refused)
+	_, err := hasher.Hash(t.Context(), "secret")
+	assert.NoError(t, err, "the turns came back")
+}
+
+// TestWaitingHonoursContext: the only turn is taken by a hash that takes long;
+// a waiting caller leaves with its context, and a later one gets the turn.
+func TestWaitingHonoursContext(t *testing.T) {
+	hasher := newHasher(t, password.Config{Memory: 64 * 1024, Iterations: 8, MaxMemory: 64 * 1024, Budget: 64 * 1024})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var all sync.WaitGroup
+	for range 2 {
+		all.Go(func() {
+			_, err := hasher.Hash(t.Context(), "secret")
+			assert.NoError(t, err)
+		})
+	}
+	for {
+		_, err := hasher.Hash(ctx, "secret")
+		if err != nil {
+			assert.ErrorIs(t, err, context.Canceled)
+			break
+		}
+		runtime.Gosched() // the others have not begun
+	}
+	all.Wait()
+}
+
+func TestConfigurationErrorsNameEachField(t *testing.T) {
+	_, err := password.New(password.Config{Memory: 7, MaxMemory: 6, Budget: 5, MaxWaiting: -1})
+	for _, field := range []string{"Memory", "MaxMemory", "Budget", "MaxWaiting"} {
+		assert.ErrorContains(t, err, field)
+	}
+}
+
+func FuzzVerify(f *testing.F) {
+	hasher := newHasher(f, password.Config{Memory: 8, Iterations: 1, MaxMemory: 64, MaxIterations: 2, MaxParallelism: 2})
+	f.Add("$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc")
+	f.Add("$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc")
+	f.Fuzz(func(t *testing.T, hash string) {
+		if match, _, _ := hasher.Verify(context.Background(), hash, "secret"); match {
+			require.True(t, strings.HasPrefix(hash, "$argon2id$"))
+		}
+	})
+}

@@ -1,0 +1,114 @@
+package store
+
+import (
+	"net/mail"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+	"golang.org/x/text/secure/precis"
+	"golang.org/x/text/unicode/norm"
+)
+
+const (
+	maxNameRunes     = 64
+	maxEmailBytes    = 254 // RFC 5321 section 4.5.3.1.3 less the angle brackets
+	maxPhoneBytes    = 32
+	maxPasswordBytes = 1024
+	maxGroupBytes    = 64
+)
+
+// PrepareName brings a name into the form in which it is stored and compared:
+// PRECIS UsernameCaseMapped (RFC 8265 section 3.3), which maps to lower case and
+// full-width to ordinary characters, and folds neither "ß" nor a final sigma. The
+// result holds 1 to 64 letters, digits, ".", "_" and "-". Errors match
+// [ErrInvalid].
+func PrepareName(name string) (string, error) {
+	invalid := &InvalidError{"name", `must be 1 to 64 letters, digits, ".", "_" or "-"`}
+	// Before the mapping: no input of this length can come out short enough.
+	if len(name) > 4*utf8.UTFMax*maxNameRunes {
+		return "", invalid
+	}
+	prepared, err := precis.UsernameCaseMapped.String(name)
+	if err != nil || prepared == "" || utf8.RuneCountInString(prepared) > maxNameRunes {
+		return "", invalid
+	}
+	for _, r := range prepared {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-", r) {
+			return "", invalid
+		}
+	}
+	return prepared, nil
+}
+
+// PrepareEmail brings an address into the form in which it is compared: NFC, in
+// lower case, the domain as IDNA has it (RFC 5891). The address must be an
+// addr-spec as net/mail reads it, without display name, comments or angle
+// brackets, of at most 254 bytes, and its domain a name. Errors match
+// [ErrInvalid].
+func PrepareEmail(address string) (string, error) {
+	invalid := &InvalidError{"email", "must be one address such as name@example.org, of at most 254 bytes"}
+	if len(address) > maxEmailBytes {
+		return "", invalid
+	}
+	parsed, err := mail.ParseAddress(address)
+	if err != nil || parsed.Name != "" || parsed.String() != "<"+address+">" {
+		return "", invalid
+	}
+	at := strings.LastIndexByte(address, '@')
+	domain, err := idna.Lookup.ToASCII(norm.NFC.String(address[at+1:]))
+	if err != nil || domain == "" || strings.Contains(domain, "..") || strings.HasSuffix(domain, ".") {
+		return "", invalid
+	}
+	local := norm.NFC.String(strings.ToLower(norm.NFC.String(address[:at])))
+	prepared := local + "@" + domain
+	if len(prepared) > maxEmailBytes {
+		return "", invalid
+	}
+	return prepared, nil
+}
+
+// preparePassword brings a password into NFC, so that two keyboards that compose
+// a letter differently type the same one. Any character is allowed.
+func preparePassword(password string) (string, error) {
+	invalid := &InvalidError{"password", "must be 1 to 1,024 bytes of UTF-8"}
+	if len(password) > maxPasswordBytes || !utf8.ValidString(password) {
+		return "", invalid
+	}
+	prepared := norm.NFC.String(password)
+	if prepared == "" || len(prepared) > maxPasswordBytes {
+		return "", invalid
+	}
+	return prepared, nil
+}
+
+func checkPhone(phone string) error {
+	if phone == "" {
+		return nil
+	}
+	for _, r := range phone {
+		if !strings.ContainsRune("0123456789+-() ./#*,;x", r) {
+			return &InvalidError{"phone", "must be digits, spaces and the signs + - ( ) . / # * , ; x"}
+		}
+	}
+	if len(phone) > maxPhoneBytes || !strings.ContainsAny(phone, "0123456789") {
+		return &InvalidError{"phone", "must hold a digit and be at most 32 characters long"}
+	}
+	return nil
+}
+
+// checkGroup keeps groups to what can stand in code and configuration without
+// quoting. Unlike names they are compared as they are.
+func checkGroup(group string) error {
+	for _, r := range group {
+		if r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._:-", r) {
+			group = ""
+			break
+		}
+	}
+	if group == "" || len(group) > maxGroupBytes {
+		return &InvalidError{"group", `must be 1 to 64 ASCII letters, digits, ".", "_", ":" or "-"`}
+	}
+	return nil
+}

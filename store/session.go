@@ -1,0 +1,195 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"time"
+)
+
+// SessionRef is what a token says of a session.
+type SessionRef struct {
+	AccountID  ID
+	SessionID  string
+	Generation int64
+}
+
+// NewSession is what a login says of itself. UserAgent and Address are optional.
+type NewSession struct {
+	ClientID  string
+	UserAgent string
+	Address   string
+}
+
+// SessionState is a session at the moment of an operation, with its account.
+type SessionState struct {
+	Account *Account
+	Session Session
+	// Replayed says that a refresh token was presented that had been used
+	// before, under circumstances that allow it: nothing was written.
+	Replayed bool
+	// Evicted are the live sessions that had to make room.
+	Evicted []Session
+}
+
+// StartSession adds a session to an account as the caller has read it, with
+// [Accounts.Authenticate] or otherwise. It returns an error that matches
+// [ErrCredentials] if the password was changed or the account disabled since, so
+// that no session outlives what it was started on.
+//
+// Where the account has as many sessions as it may, expired ones go first, then
+// the one that was refreshed least recently.
+func (a *Accounts) StartSession(ctx context.Context, account *Account, start NewSession) (*SessionState, error) {
+	now := a.now()
+	session := Session{
+		ID:         newSessionID(),
+		ClientID:   start.ClientID,
+		UserAgent:  start.UserAgent,
+		Address:    start.Address,
+		Generation: 1,
+		RotationID: newRotationID(),
+		Created:    now,
+		Rotated:    now,
+	}
+	session.Expires = a.expiry(&session)
+	state := &SessionState{Session: session}
+	err := a.update(ctx, account.ID, func(current *Account) error {
+		state.Account = current
+		if current.session(session.ID, now) != nil {
+			return errUnchanged // a write whose reply was lost
+		}
+		if current.Disabled {
+			return &CredentialsError{AccountID: current.ID, Err: ErrDisabled}
+		}
+		if current.PasswordHash != account.PasswordHash {
+			return &CredentialsError{AccountID: current.ID}
+		}
+		state.Evicted = current.makeRoom(a.maxSessions, now)
+		current.Sessions = append(current.Sessions, session)
+		current.LastAction = now
+		return nil
+	})
+	if errors.Is(err, ErrNotFound) {
+		return nil, &CredentialsError{AccountID: account.ID, Err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return state, nil
+}
+
+// makeRoom leaves room for one session more.
+func (a *Account) makeRoom(limit int, now time.Time) (evicted []Session) {
+	a.removeSessions(func(s *Session) bool { return !now.Before(s.Expires) })
+	for len(a.Sessions) >= limit {
+		oldest := &a.Sessions[0]
+		for i := range a.Sessions {
+			if a.Sessions[i].Rotated.Before(oldest.Rotated) {
+				oldest = &a.Sessions[i]
+			}
+		}
+		evicted = append(evicted, *oldest)
+		id := oldest.ID
+		a.removeSessions(func(s *Session) bool { return s.ID == id })
+	}
+	return evicted
+}
+
+// AuthenticateSession answers for a genuine access token: with the account, if
+// it is enabled and the session is alive. Otherwise it returns [ErrNotFound],
+// [ErrDisabled] or [ErrSessionEnded].
+//
+// The first call after a rotation marks the new generation as used. If that
+// write fails the answer is the same, and the next call tries again.
+func (a *Accounts) AuthenticateSession(ctx context.Context, ref SessionRef) (*Account, error) {
+	account, err := a.backend.FindByID(ctx, ref.AccountID)
+	if err != nil {
+		return nil, err
+	}
+	if account.Disabled {
+		return nil, ErrDisabled
+	}
+	session := account.session(ref.SessionID, a.now())
+	if session == nil {
+		return nil, ErrSessionEnded
+	}
+	if session.needsMark(ref.Generation) {
+		a.markUsed(ctx, ref)
+	}
+	return account, nil
+}
+
+// needsMark: the first generation has none before it whose token could come
+// back, so its use is not worth a write.
+func (s *Session) needsMark(generation int64) bool {
+	return generation == s.Generation && generation > 1 && !s.Used
+}
+
+func (a *Accounts) markUsed(ctx context.Context, ref SessionRef) {
+	now := a.now()
+	_ = a.update(ctx, ref.AccountID, func(account *Account) error {
+		session := account.session(ref.SessionID, now)
+		if session == nil || !session.needsMark(ref.Generation) {
+			return errUnchanged
+		}
+		session.Used = true
+		account.LastAction = now
+		return nil
+	})
+}
+
+// Sessions are the live sessions of an account, the oldest login first.
+func (a *Accounts) Sessions(ctx context.Context, id ID) ([]Session, error) {
+	account, err := a.backend.FindByID(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	now := a.now()
+	live := make([]Session, 0, len(account.Sessions))
+	for _, session := range account.Sessions {
+		if now.Before(session.Expires) {
+			live = append(live, session)
+		}
+	}
+	return live, nil
+}
+
+// EndSession ends one session. It returns [ErrSessionEnded] if there was none.
+func (a *Accounts) EndSession(ctx context.Context, id ID, sessionID string) error {
+	ended := false
+	return a.update(ctx, id, func(account *Account) error {
+		switch {
+		case account.removeSessions(func(s *Session) bool { return s.ID == sessionID }):
+			ended = true
+			return nil
+		case ended:
+			return errUnchanged // a write whose reply was lost
+		}
+		return ErrSessionEnded
+	})
+}
+
+// EndSessions ends all sessions of an account, or all others where except names
+// one.
+func (a *Accounts) EndSessions(ctx context.Context, id ID, except string) error {
+	return a.update(ctx, id, func(account *Account) error {
+		if !account.removeSessions(func(s *Session) bool { return s.ID != except }) {
+			return errUnchanged
+		}
+		return nil
+	})
+}
+
+func newSessionID() string {
+	var id [16]byte
+	rand.Read(id[:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(id[:])
+}
+
+func newRotationID() int64 {
+	var id [8]byte
+	rand.Read(id[:]) // never fails
+	return int64(binary.LittleEndian.Uint64(id[:]))
+}

@@ -1,0 +1,122 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/password"
+)
+
+// What follows are rules of store.Accounts that hold only if the backend keeps
+// its promises under concurrency.
+
+func newAccounts(t *testing.T, config store.Config) *store.Accounts {
+	t.Helper()
+	hasher, err := password.New(password.Config{Memory: 8, Iterations: 1})
+	require.NoError(t, err)
+	config.Passwords = hasher
+	accounts, err := store.NewAccounts(config)
+	require.NoError(t, err)
+	return accounts
+}
+
+// testRefreshRace: of 64 refreshes at once with one token exactly one moves the
+// generation; with a reuse interval nobody is refused.
+func testRefreshRace(t *testing.T, backend store.Backend) {
+	const callers = 64
+	ctx := t.Context()
+	accounts := newAccounts(t, store.Config{Backend: backend, Now: func() time.Time { return epoch }})
+	account, err := accounts.Create(ctx, store.NewAccount{Name: "ada", Email: "ada@example.org"})
+	require.NoError(t, err)
+	started, err := accounts.StartSession(ctx, account, store.NewSession{ClientID: "test"})
+	require.NoError(t, err)
+
+	for generation := int64(1); generation <= 3; generation++ {
+		ref := store.SessionRef{AccountID: account.ID, SessionID: started.Session.ID, Generation: generation}
+		states := make([]*store.SessionState, callers)
+		errs := together(callers, func(i int) error {
+			var err error
+			states[i], err = accounts.RefreshSession(ctx, ref)
+			return err
+		})
+		rotated := 0
+		for i, err := range errs {
+			require.NoError(t, err)
+			assert.Equal(t, generation+1, states[i].Session.Generation)
+			if !states[i].Replayed {
+				rotated++
+			}
+		}
+		assert.Equal(t, 1, rotated)
+	}
+
+	strict := newAccounts(t, store.Config{
+		Backend: backend, ReuseInterval: store.Off, LostReplyWindow: store.Off,
+		Now: func() time.Time { return epoch },
+	})
+	ref := store.SessionRef{AccountID: account.ID, SessionID: started.Session.ID, Generation: 4}
+	succeeded := 0
+	for _, err := range together(callers, func(int) error {
+		_, err := strict.RefreshSession(ctx, ref)
+		return err
+	}) {
+		if err == nil {
+			succeeded++
+			continue
+		}
+		assert.True(t, errors.Is(err, store.ErrRefreshReused) || errors.Is(err, store.ErrSessionEnded), "got %v", err)
+	}
+	assert.Equal(t, 1, succeeded, "strict: one caller gets the new generation")
+	sessions, err := accounts.Sessions(ctx, account.ID)
+	require.NoError(t, err)
+	assert.Empty(t, sessions, "strict: the others end the session")
+}
+
+// testLoginRaces: a login that runs beside a change of the password, or beside a
+// disabling, leaves no session behind that the change should have ended, nor the
+// old password.
+func testLoginRaces(t *testing.T, backend store.Backend) {
+	ctx := context.WithoutCancel(t.Context())
+	accounts := newAccounts(t, store.Config{Backend: backend})
+	for name, end := range map[string]func(store.ID) error{
+		"password": func(id store.ID) error { return accounts.SetPassword(ctx, id, "new") },
+		"disable":  func(id store.ID) error { return accounts.Disable(ctx, id) },
+		"remove":   func(id store.ID) error { return accounts.Remove(ctx, id) },
+	} {
+		for round := range 8 {
+			login := fmt.Sprint(name, round)
+			account, err := accounts.Create(ctx, store.NewAccount{Name: login, Email: login + "@example.org", Password: "old"})
+			require.NoError(t, err)
+			errs := together(5, func(i int) error {
+				if i == 0 {
+					return end(account.ID)
+				}
+				proven, err := accounts.Authenticate(ctx, login, "old")
+				if err != nil {
+					return err
+				}
+				_, err = accounts.StartSession(ctx, proven, store.NewSession{ClientID: "test"})
+				return err
+			})
+			require.NoError(t, errs[0])
+			for _, err := range errs[1:] {
+				if err != nil {
+					assert.ErrorIs(t, err, store.ErrCredentials)
+				}
+			}
+			if sessions, err := accounts.Sessions(ctx, account.ID); name != "remove" {
+				require.NoError(t, err)
+				assert.Empty(t, sessions, "%s: a session is left", name)
+			}
+			_, err = accounts.Authenticate(ctx, login, "old")
+			assert.ErrorIs(t, err, store.ErrCredentials, "%s: the old password is left", name)
+		}
+	}
+}

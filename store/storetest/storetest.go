@@ -1,0 +1,442 @@
+// Package storetest checks that a [store.Backend] keeps its promises, as
+// testing/fstest does for file systems.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/store"
+)
+
+// Test runs the whole suite. open returns a backend, empty each time, that lasts
+// until the end of its test; what must be released then, open registers with
+// t.Cleanup. Run it with -race.
+func Test(t *testing.T, open func(t *testing.T) store.Backend) {
+	for name, test := range map[string]func(*testing.T, store.Backend){
+		"CreateFind":               testCreateFind,
+		"RoundTrip":                testRoundTrip,
+		"SnapshotsArePrivate":      testSnapshotsArePrivate,
+		"CreateRefusesTaken":       testCreateRefusesTaken,
+		"CreateRace":               testCreateRace,
+		"UpdateWrites":             testUpdateWrites,
+		"UpdateErrorWritesNothing": testUpdateErrorWritesNothing,
+		"UpdatePanicHurtsNobody":   testUpdatePanicHurtsNobody,
+		"UpdateMovesUniqueValues":  testUpdateMovesUniqueValues,
+		"UpdateRefusesTaken":       testUpdateRefusesTaken,
+		"UpdateRace":               testUpdateRace,
+		"Delete":                   testDelete,
+		"DeleteRace":               testDeleteRace,
+		"Records":                  testRecords,
+		"RecordRace":               testRecordRace,
+		"Context":                  testContext,
+		"RefreshRace":              testRefreshRace,
+		"LoginRaces":               testLoginRaces,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
+}
+
+// epoch is a time that every backend can keep: whole milliseconds, UTC.
+var epoch = time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)
+
+func newAccount(name string) *store.Account {
+	return &store.Account{
+		ID:           store.NewID(),
+		Name:         name,
+		Email:        strings.ToUpper(name) + "@example.org",
+		EmailKey:     name + "@example.org",
+		PasswordHash: "hash of " + name,
+		Groups:       []string{},
+		Created:      epoch,
+		Modified:     epoch,
+		LastAction:   epoch,
+		Sessions:     []store.Session{},
+	}
+}
+
+func create(t *testing.T, backend store.Backend, name string) *store.Account {
+	t.Helper()
+	account := newAccount(name)
+	require.NoError(t, backend.Create(t.Context(), account))
+	return account
+}
+
+func find(t *testing.T, backend store.Backend, id store.ID) *store.Account {
+	t.Helper()
+	account, err := backend.FindByID(t.Context(), id)
+	require.NoError(t, err)
+	return account
+}
+
+func testCreateFind(t *testing.T, backend store.Backend) {
+	ctx := t.Context()
+	require.NoError(t, backend.Ping(ctx))
+	absent := func() {
+		_, err := backend.FindByID(ctx, store.NewID())
+		assert.ErrorIs(t, err, store.ErrNotFound)
+		_, err = backend.FindByName(ctx, "nobody")
+		assert.ErrorIs(t, err, store.ErrNotFound)
+		_, err = backend.FindByEmail(ctx, "nobody@example.org")
+		assert.ErrorIs(t, err, store.ErrNotFound)
+	}
+	absent()
+	for _, name := range []string{"ada", "grace"} {
+		account := create(t, backend, name)
+		assert.Equal(t, account, find(t, backend, account.ID))
+		byName, err := backend.FindByName(ctx, name)
+		require.NoError(t, err)
+		assert.Equal(t, account, byName)
+		byEmail, err := backend.FindByEmail(ctx, account.EmailKey)
+		require.NoError(t, err)
+		assert.Equal(t, account, byEmail)
+	}
+	absent()
+}
+
+func testRoundTrip(t *testing.T, backend store.Backend) {
+	account := newAccount("żółć-ß")
+	account.Phone = "+49 30 1234567"
+	account.Disabled = true
+	account.Groups = []string{"admin", "editors"}
+	account.Modified = epoch.Add(time.Millisecond)
+	account.LastAction = epoch.Add(time.Hour)
+	for i := range 40 {
+		account.Sessions = append(account.Sessions, store.Session{
+			ID: fmt.Sprintf("session-%d", i), ClientID: "client",
+			UserAgent: "agent \u2603", Address: "2001:db8::1",
+			Generation: int64(i) << 40, RotationID: -1 << 63, Used: i%2 == 0,
+			Created: epoch, Rotated: epoch.Add(time.Duration(i) * time.Millisecond), Expires: epoch.Add(1e6 * time.Second),
+		})
+	}
+	require.NoError(t, backend.Create(t.Context(), account))
+	assert.Equal(t, account, find(t, backend, account.ID))
+	require.NoError(t, backend.Update(t.Context(), account.ID, func(a *store.Account) error {
+		assert.Equal(t, account, a)
+		a.Sessions = a.Sessions[:0]
+		return nil
+	}))
+	assert.Empty(t, find(t, backend, account.ID).Sessions)
+}
+
+func testSnapshotsArePrivate(t *testing.T, backend store.Backend) {
+	account := newAccount("ada")
+	account.Groups = []string{"one"}
+	require.NoError(t, backend.Create(t.Context(), account))
+	account.Groups[0] = "changed after Create"
+	before := find(t, backend, account.ID)
+	assert.Equal(t, []string{"one"}, before.Groups)
+
+	require.NoError(t, backend.Update(t.Context(), account.ID, func(a *store.Account) error {
+		a.Groups[0] = "two"
+		a.Sessions = append(a.Sessions, store.Session{ID: "s", Created: epoch, Rotated: epoch, Expires: epoch})
+		return nil
+	}))
+	assert.Equal(t, []string{"one"}, before.Groups, "a snapshot does not change")
+	assert.Empty(t, before.Sessions)
+	after := find(t, backend, account.ID)
+	assert.Equal(t, []string{"two"}, after.Groups)
+	assert.Len(t, after.Sessions, 1)
+}
+
+func testCreateRefusesTaken(t *testing.T, backend store.Backend) {
+	create(t, backend, "ada")
+	for name, test := range map[string]struct{ name, email, field string }{
+		"name":  {"ada", "other@example.org", "name"},
+		"email": {"other", "ada@example.org", "email"},
+		"both":  {"ada", "ada@example.org", "name"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			second := newAccount(test.name)
+			second.EmailKey = test.email
+			assertExists(t, backend.Create(t.Context(), second), test.field)
+			_, err := backend.FindByID(t.Context(), second.ID)
+			assert.ErrorIs(t, err, store.ErrNotFound)
+		})
+	}
+	create(t, backend, "other")
+}
+
+func assertExists(t *testing.T, err error, field string) {
+	t.Helper()
+	var exists *store.ExistsError
+	if assert.ErrorAs(t, err, &exists) {
+		assert.Equal(t, field, exists.Field)
+	}
+}
+
+// together runs work in n goroutines at once and returns their errors.
+func together(n int, work func(i int) error) []error {
+	errs := make([]error, n)
+	start := make(chan struct{})
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			<-start
+			errs[i] = work(i)
+		})
+	}
+	close(start)
+	all.Wait()
+	return errs
+}
+
+func testCreateRace(t *testing.T, backend store.Backend) {
+	ctx := t.Context()
+	accounts := make([]*store.Account, 16)
+	errs := together(len(accounts), func(i int) error {
+		accounts[i] = newAccount("ada")
+		if i%2 == 1 {
+			accounts[i].Name = fmt.Sprintf("ada-%d", i) // the e-mail alone is taken
+		}
+		return backend.Create(ctx, accounts[i])
+	})
+	var winner *store.Account
+	for i, err := range errs {
+		if err == nil {
+			require.Nil(t, winner, "two callers created the same account")
+			winner = accounts[i]
+			continue
+		}
+		assert.ErrorIs(t, err, store.ErrExists)
+		_, err = backend.FindByID(ctx, accounts[i].ID)
+		assert.ErrorIs(t, err, store.ErrNotFound)
+	}
+	require.NotNil(t, winner)
+	found, err := backend.FindByEmail(ctx, "ada@example.org")
+	require.NoError(t, err)
+	assert.Equal(t, winner.ID, found.ID)
+}
+
+func testUpdateWrites(t *testing.T, backend store.Backend) {
+	ctx := t.Context()
+	account, bystander := create(t, backend, "ada"), create(t, backend, "grace")
+	require.NoError(t, backend.Update(ctx, account.ID, func(a *store.Account) error {
+		a.Disabled = true
+		a.ID = bystander.ID // has no effect
+		return nil
+	}))
+	assert.True(t, find(t, backend, account.ID).Disabled)
+	assert.Equal(t, bystander, find(t, backend, bystander.ID))
+	byName, err := backend.FindByName(ctx, "ada")
+	require.NoError(t, err)
+	assert.True(t, byName.Disabled)
+
+	err = backend.Update(ctx, store.NewID(), func(*store.Account) error {
+		t.Error("change ran without a record")
+		return nil
+	})
+	assert.ErrorIs(t, err, store.ErrNotFound)
+}
+
+func testUpdateErrorWritesNothing(t *testing.T, backend store.Backend) {
+	account := create(t, backend, "ada")
+	refusal := errors.New("refused")
+	err := backend.Update(t.Context(), account.ID, func(a *store.Account) error {
+		a.Name, a.EmailKey, a.Disabled = "x", "y", true
+		return refusal
+	})
+	assert.Equal(t, refusal, err)
+	assert.Equal(t, account, find(t, backend, account.ID))
+	_, err = backend.FindByName(t.Context(), "x")
+	assert.ErrorIs(t, err, store.ErrNotFound)
+}
+
+func testUpdatePanicHurtsNobody(t *testing.T, backend store.Backend) {
+	account := create(t, backend, "ada")
+	assert.PanicsWithValue(t, "mine", func() {
+		_ = backend.Update(t.Context(), account.ID, func(*store.Account) error { panic("mine") })
+	})
+	require.NoError(t, backend.Update(t.Context(), account.ID, func(a *store.Account) error {
+		a.Disabled = true
+		return nil
+	}))
+	assert.True(t, find(t, backend, account.ID).Disabled)
+}
+
+func testUpdateMovesUniqueValues(t *testing.T, backend store.Backend) {
+	ctx := t.Context()
+	account := create(t, backend, "ada")
+	require.NoError(t, backend.Update(ctx, account.ID, func(a *store.Account) error {
+		a.Name, a.EmailKey = "lovelace", "lovelace@example.org"
+		return nil
+	}))
+	_, err := backend.FindByName(ctx, "ada")
+	assert.ErrorIs(t, err, store.ErrNotFound)
+	_, err = backend.FindByEmail(ctx, "ada@example.org")
+	assert.ErrorIs(t, err, store.ErrNotFound)
+	found, err := backend.FindByName(ctx, "lovelace")
+	require.NoError(t, err)
+	assert.Equal(t, account.ID, found.ID)
+	create(t, backend, "ada") // the old values are free
+}
+
+func testUpdateRefusesTaken(t *testing.T, backend store.Backend) {
+	ctx := t.Context()
+	create(t, backend, "grace")
+	account := create(t, backend, "ada")
+	assertExists(t, backend.Update(ctx, account.ID, func(a *store.Account) error {
+		a.Name = "grace"
+		return nil
+	}), "name")
+	assertExists(t, backend.Update(ctx, account.ID, func(a *store.Account) error {
+		a.Name, a.EmailKey = "free", "grace@example.org"
+		return nil
+	}), "email")
+	assert.Equal(t, account, find(t, backend, account.ID))
+	_, err := backend.FindByName(ctx, "free")
+	assert.ErrorIs(t, err, store.ErrNotFound)
+}
+
+func testUpdateRace(t *testing.T, backend store.Backend) {
+	account := create(t, backend, "ada")
+	const writers = 32
+	for _, err := range together(writers, func(i int) error {
+		return backend.Update(context.WithoutCancel(t.Context()), account.ID, func(a *store.Account) error {
+			a.Groups = append(a.Groups, fmt.Sprint(i))
+			return nil
+		})
+	}) {
+		assert.NoError(t, err)
+	}
+	groups := find(t, backend, account.ID).Groups
+	assert.Len(t, groups, writers, "a write was lost or done twice")
+	for i := range writers {
+		assert.Contains(t, groups, fmt.Sprint(i))
+	}
+}
+
+func testDelete(t *testing.T, backend store.Backend) {
+	ctx := t.Context()
+	account, bystander := create(t, backend, "ada"), create(t, backend, "grace")
+	require.NoError(t, backend.Delete(ctx, account.ID))
+	_, err := backend.FindByID(ctx, account.ID)
+	assert.ErrorIs(t, err, store.ErrNotFound)
+	_, err = backend.FindByName(ctx, account.Name)
+	assert.ErrorIs(t, err, store.ErrNotFound)
+	_, err = backend.FindByEmail(ctx, account.EmailKey)
+	assert.ErrorIs(t, err, store.ErrNotFound)
+	assert.ErrorIs(t, backend.Delete(ctx, account.ID), store.ErrNotFound)
+	assert.Equal(t, bystander, find(t, backend, bystander.ID))
+	create(t, backend, "ada")
+}
+
+// testDeleteRace: an update never brings a deleted record back.
+func testDeleteRace(t *testing.T, backend store.Backend) {
+	ctx := t.Context()
+	for round := range 8 {
+		account := create(t, backend, fmt.Sprint("ada", round))
+		together(4, func(i int) error {
+			if i == 0 {
+				return backend.Delete(ctx, account.ID)
+			}
+			return backend.Update(ctx, account.ID, func(a *store.Account) error {
+				a.Disabled = true
+				return nil
+			})
+		})
+		_, err := backend.FindByID(ctx, account.ID)
+		assert.ErrorIs(t, err, store.ErrNotFound)
+		_, err = backend.FindByName(ctx, account.Name)
+		assert.ErrorIs(t, err, store.ErrNotFound)
+	}
+}
+
+func testRecords(t *testing.T, backend store.Backend) {
+	ctx := t.Context()
+	read := func(key string, now time.Time) (found store.Record) {
+		t.Helper()
+		refusal := errors.New("only looking")
+		err := backend.UpdateRecord(ctx, key, now, func(r *store.Record) error {
+			found = *r
+			return refusal
+		})
+		require.Equal(t, refusal, err)
+		return found
+	}
+	write := func(key, value string, expires time.Time) {
+		t.Helper()
+		require.NoError(t, backend.UpdateRecord(ctx, key, epoch, func(r *store.Record) error {
+			r.Value, r.Expires = []byte(value), expires
+			return nil
+		}))
+	}
+	assert.Empty(t, read("a", epoch).Value)
+	write("a", "1", epoch.Add(time.Second))
+	write("b", "2", epoch.Add(time.Minute))
+	assert.Equal(t, store.Record{Value: []byte("1"), Expires: epoch.Add(time.Second)}, read("a", epoch))
+	assert.Equal(t, "1", string(read("a", epoch.Add(999*time.Millisecond)).Value))
+	assert.Empty(t, read("a", epoch.Add(time.Second)).Value, "expired on the millisecond")
+	assert.Equal(t, "2", string(read("b", epoch.Add(time.Second)).Value))
+
+	write("a", "3", epoch.Add(time.Hour))
+	assert.Equal(t, "3", string(read("a", epoch.Add(2*time.Second)).Value), "written anew")
+	require.NoError(t, backend.UpdateRecord(ctx, "a", epoch, func(r *store.Record) error {
+		r.Value = nil
+		return nil
+	}))
+	assert.Empty(t, read("a", epoch).Value)
+	assert.Equal(t, "2", string(read("b", epoch).Value))
+
+	for i := range 20 { // what has expired is in nobody's way
+		write(fmt.Sprint("old", i), "x", epoch.Add(time.Millisecond))
+	}
+	for i := range 20 {
+		key := fmt.Sprint("old", i)
+		require.NoError(t, backend.UpdateRecord(ctx, key, epoch.Add(time.Second), func(r *store.Record) error {
+			assert.Empty(t, r.Value)
+			r.Value, r.Expires = []byte("new"), epoch.Add(time.Hour)
+			return nil
+		}))
+	}
+	for i := range 20 {
+		assert.Equal(t, "new", string(read(fmt.Sprint("old", i), epoch.Add(time.Minute)).Value))
+	}
+}
+
+func testRecordRace(t *testing.T, backend store.Backend) {
+	const writers = 32
+	for _, err := range together(writers, func(int) error {
+		return backend.UpdateRecord(t.Context(), "counter", epoch, func(r *store.Record) error {
+			r.Value, r.Expires = append(r.Value, 'x'), epoch.Add(time.Hour)
+			return nil
+		})
+	}) {
+		assert.NoError(t, err)
+	}
+	_ = backend.UpdateRecord(t.Context(), "counter", epoch, func(r *store.Record) error {
+		assert.Len(t, r.Value, writers, "a write was lost or done twice")
+		return errors.New("only looking")
+	})
+}
+
+func testContext(t *testing.T, backend store.Backend) {
+	account := create(t, backend, "ada")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := backend.FindByID(ctx, account.ID)
+	assert.Error(t, err)
+	_, err = backend.FindByName(ctx, account.Name)
+	assert.Error(t, err)
+	_, err = backend.FindByEmail(ctx, account.EmailKey)
+	assert.Error(t, err)
+	assert.Error(t, backend.Create(ctx, newAccount("grace")))
+	assert.Error(t, backend.Update(ctx, account.ID, func(a *store.Account) error { a.Disabled = true; return nil }))
+	assert.Error(t, backend.UpdateRecord(ctx, "a", epoch, func(r *store.Record) error {
+		r.Value, r.Expires = []byte("x"), epoch.Add(time.Hour)
+		return nil
+	}))
+	assert.Error(t, backend.Delete(ctx, account.ID))
+	assert.Error(t, backend.Ping(ctx))
+	assert.Equal(t, account, find(t, backend, account.ID))
+	_, err = backend.FindByName(t.Context(), "grace")
+	assert.ErrorIs(t, err, store.ErrNotFound)
+}
