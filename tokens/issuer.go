@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -56,7 +57,7 @@ func NewIssuer(config IssuerConfig) (*Issuer, error) {
 		config.Audience = config.Issuer
 	}
 	if config.TokenEndpoint == "" {
-		config.TokenEndpoint = config.Issuer + "/token"
+		config.TokenEndpoint = strings.TrimSuffix(config.Issuer, "/") + "/token"
 	}
 	if config.TokenEndpoint == config.Audience {
 		problems = append(problems, errors.New("TokenEndpoint must differ from Audience"))

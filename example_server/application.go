@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/oauthsv/oauthsv/grant"
+	"github.com/oauthsv/oauthsv/middleware"
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/boltstore"
+	"github.com/oauthsv/oauthsv/store/memstore"
+	"github.com/oauthsv/oauthsv/tokens"
+)
+
+// application is the kit put together.
+type application struct {
+	handler http.Handler
+	close   func() error
+}
+
+func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stderr io.Writer) (_ *application, err error) {
+	keyring, err := openKeys(s, logger)
+	if err != nil {
+		return nil, err
+	}
+	issuer, err := tokens.NewIssuer(tokens.IssuerConfig{Keys: keyring, Issuer: s.issuer, Audience: s.audience})
+	if err != nil {
+		return nil, fmt.Errorf("-issuer, -audience: %w", err)
+	}
+	verifier, err := tokens.NewVerifier(tokens.VerifierConfig{Keys: keyring, Issuer: s.issuer, Audience: s.audience})
+	if err != nil {
+		return nil, err
+	}
+
+	backend, closeBackend, err := openStore(s.store)
+	if err != nil {
+		return nil, fmt.Errorf("-store: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, closeBackend())
+		}
+	}()
+	accounts, err := store.NewAccounts(store.Config{
+		Backend:         backend,
+		RefreshTTL:      s.refreshTTL,
+		SessionTTL:      s.sessionTTL,
+		ReuseInterval:   s.reuseInterval,
+		LostReplyWindow: s.lostReplyWindow,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := ensureRoot(ctx, accounts, s, stderr); err != nil {
+		return nil, err
+	}
+
+	server, err := grant.NewServer(grant.Config{Accounts: accounts, Issuer: issuer, AccessTTL: s.accessTTL, Logger: logger})
+	if err != nil {
+		return nil, err
+	}
+	auth, err := middleware.New(middleware.Config{Verifier: verifier, Accounts: accounts, Realm: "oauthsv"})
+	if err != nil {
+		return nil, err
+	}
+
+	mux := http.NewServeMux()
+	mux.Handle("/token", grant.Handler(server))
+	mux.Handle("GET /me", auth.Require(http.HandlerFunc(serveMe)))
+	mux.Handle("GET /public", auth.Optional(http.HandlerFunc(serveAccountID)))
+	mux.Handle("GET /admin", auth.RequireGroup(store.AdminGroup)(http.HandlerFunc(serveAccountID)))
+	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if err := accounts.Ping(r.Context()); err != nil {
+			http.Error(w, "the store does not answer", http.StatusServiceUnavailable)
+		}
+	})
+	return &application{handler: mux, close: closeBackend}, nil
+}
+
+func openKeys(s *settings, logger *slog.Logger) (*tokens.Keyring, error) {
+	keys, created, err := tokens.LoadOrCreateKeys(s.keyFile, tokens.HS512)
+	if err != nil {
+		return nil, fmt.Errorf("-key-file: %w", err)
+	}
+	keyring, err := tokens.NewKeyring(keys...)
+	if err != nil {
+		return nil, fmt.Errorf("-key-file: %s: %w", s.keyFile, err)
+	}
+	if keyring.Active() == nil {
+		return nil, fmt.Errorf("-key-file: %s: none of its keys can sign: a private key or a secret is needed, not a public key", s.keyFile)
+	}
+	if created {
+		logger.Info("made a new signing key", "file", s.keyFile)
+	}
+	return keyring, nil
+}
+
+func openStore(location string) (backend store.Backend, closeBackend func() error, err error) {
+	if location == "memory:" {
+		return memstore.New(), func() error { return nil }, nil
+	}
+	if path, found := strings.CutPrefix(location, "bolt:"); found && path != "" {
+		bolt, err := boltstore.Open(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		return bolt, bolt.Close, nil
+	}
+	return nil, nil, errors.New("must be bolt:FILE or memory:")
+}
+
+func ensureRoot(ctx context.Context, accounts *store.Accounts, s *settings, stderr io.Writer) error {
+	password, created, err := accounts.EnsureRoot(ctx, s.rootName, s.rootEmail, s.rootPassword)
+	if err != nil {
+		return fmt.Errorf("-root-name, -root-email, OAUTHSV_ROOT_PASSWORD: %w", err)
+	}
+	if created && s.rootPassword == "" {
+		fmt.Fprintf(stderr, "made account %q with password %s (shown this once)\n", s.rootName, password)
+	}
+	return nil
+}
+
+func serveMe(w http.ResponseWriter, r *http.Request) {
+	account, _ := middleware.Account(r.Context())
+	writeJSON(w, struct {
+		AccountID store.ID `json:"account_id"`
+		Name      string   `json:"name"`
+		Email     string   `json:"email"`
+		Groups    []string `json:"groups"`
+	}{account.ID, account.Name, account.Email, account.Groups})
+}
+
+// serveAccountID answers with null for a caller without credentials.
+func serveAccountID(w http.ResponseWriter, r *http.Request) {
+	var answer struct {
+		AccountID *store.ID `json:"account_id"`
+	}
+	if id, known := middleware.AccountID(r.Context()); known {
+		answer.AccountID = &id
+	}
+	writeJSON(w, answer)
+}
+
+func writeJSON(w http.ResponseWriter, body any) {
+	w.Header().Set("Content-Type", "application/json;charset=UTF-8")
+	_ = json.MarshalWrite(w, body) // the client is gone: nobody is left to tell
+}

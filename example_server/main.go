@@ -1,0 +1,90 @@
+// Command example_server is the whole kit in one process: the token endpoint, a
+// few protected resources, and the account store of your choice.
+//
+//	go run ./example_server
+//
+// It needs no database and no configuration. Run it with -help for its flags.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "example_server:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until the context ends and the requests in flight are answered.
+func run(ctx context.Context, arguments []string, getenv func(string) string, stdout, stderr io.Writer) (err error) {
+	settings, err := parseSettings(arguments, getenv, stderr)
+	if err != nil {
+		return err
+	}
+	logger := slog.New(slog.NewTextHandler(stderr, nil))
+
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", settings.addr)
+	if err != nil {
+		return fmt.Errorf("-addr: %w", err)
+	}
+	defer listener.Close()
+	if err := settings.chooseIssuer(listener.Addr(), logger); err != nil {
+		return err
+	}
+	app, err := newApplication(ctx, settings, logger, stderr)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, app.close()) }()
+
+	server := &http.Server{
+		Handler:           app.handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+	return serve(ctx, server, listener, stdout)
+}
+
+// shutdownTimeout is how long requests in flight may take to finish; none takes
+// longer than WriteTimeout.
+const shutdownTimeout = 35 * time.Second
+
+func serve(ctx context.Context, server *http.Server, listener net.Listener, stdout io.Writer) error {
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	fmt.Fprintf(stdout, "listening on http://%s\n", listener.Addr())
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	if err := server.Shutdown(timeout); err != nil {
+		return fmt.Errorf("shutting down: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/oauthsv/oauthsv/store"
+)
+
+// settings is what flags and environment say.
+type settings struct {
+	addr, store, issuer, audience, keyFile string
+
+	rootName, rootEmail, rootPassword string
+
+	accessTTL, refreshTTL, sessionTTL, reuseInterval, lostReplyWindow time.Duration
+}
+
+func parseSettings(arguments []string, getenv func(string) string, stderr io.Writer) (*settings, error) {
+	s := new(settings)
+	flags := flag.NewFlagSet("example_server", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // an error is one sentence, printed by main
+	fromEnvironment := func(field *string, name, variable, value, usage string) {
+		flags.StringVar(field, name, cmp.Or(getenv(variable), value), usage+" (environment: "+variable+")")
+	}
+	fromEnvironment(&s.addr, "addr", "OAUTHSV_ADDR", "127.0.0.1:8080", "address to listen on; port 0 picks a free one")
+	fromEnvironment(&s.store, "store", "OAUTHSV_STORE", "bolt:oauthsv.db", "bolt:FILE or memory:")
+	fromEnvironment(&s.issuer, "issuer", "OAUTHSV_ISSUER", "", "URL of this server, as tokens name it; http:// and the address by default, where that is loopback")
+	fromEnvironment(&s.audience, "audience", "OAUTHSV_AUDIENCE", "", "the API that access tokens are for; the issuer by default")
+	fromEnvironment(&s.keyFile, "key-file", "OAUTHSV_KEY_FILE", "oauthsv.key", "signing key: JWK, JWK set, PEM, or a raw HMAC secret; made if missing")
+	flags.StringVar(&s.rootName, "root-name", "root", "name of the account that is made on first start")
+	flags.StringVar(&s.rootEmail, "root-email", "root@localhost", "e-mail of that account; its password is taken from OAUTHSV_ROOT_PASSWORD, or made up and printed once")
+	flags.DurationVar(&s.accessTTL, "access-ttl", 15*time.Minute, "lifetime of access tokens")
+	flags.DurationVar(&s.refreshTTL, "refresh-ttl", 720*time.Hour, "lifetime of a session after its last refresh")
+	flags.DurationVar(&s.sessionTTL, "session-ttl", 2160*time.Hour, "lifetime of a session after its login; 0 for none")
+	flags.DurationVar(&s.reuseInterval, "reuse-interval", 10*time.Second, "how long after a refresh the old refresh token still works, at most 60s; 0 is strict")
+	flags.DurationVar(&s.lostReplyWindow, "lost-reply-window", 0, "how long the old one works if the new access token was never used; 0 turns it off (default: the refresh TTL)")
+	s.rootPassword = getenv("OAUTHSV_ROOT_PASSWORD")
+
+	err := flags.Parse(arguments)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(stderr, "Usage of example_server:")
+		flags.SetOutput(stderr)
+		flags.PrintDefaults()
+		return nil, err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w (-help lists the flags)", err)
+	}
+	if flags.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q (-help lists the flags)", flags.Arg(0))
+	}
+	if err := s.checkDurations(flags); err != nil {
+		return nil, err
+	}
+	s.sessionTTL = cmp.Or(s.sessionTTL, store.Off)
+	s.reuseInterval = cmp.Or(s.reuseInterval, store.Off)
+	s.lostReplyWindow = cmp.Or(s.lostReplyWindow, store.Off)
+	if !isSet(flags, "lost-reply-window") {
+		s.lostReplyWindow = s.refreshTTL
+	}
+	return s, nil
+}
+
+func isSet(flags *flag.FlagSet, name string) (found bool) {
+	flags.Visit(func(f *flag.Flag) { found = found || f.Name == name })
+	return found
+}
+
+// checkDurations names the flag where the packages could only name their own
+// fields.
+func (s *settings) checkDurations(flags *flag.FlagSet) (err error) {
+	flags.VisitAll(func(f *flag.Flag) {
+		if value, isDuration := f.Value.(flag.Getter).Get().(time.Duration); isDuration && value < 0 {
+			err = fmt.Errorf("-%s must not be negative", f.Name)
+		}
+	})
+	switch {
+	case err != nil:
+		return err
+	case s.accessTTL < time.Second, s.refreshTTL < time.Second:
+		return errors.New("-access-ttl and -refresh-ttl must be at least 1s")
+	case s.sessionTTL != 0 && s.sessionTTL < time.Second:
+		return errors.New("-session-ttl must be 0 or at least 1s")
+	case s.reuseInterval > time.Minute:
+		return errors.New("-reuse-interval must be at most 60s")
+	}
+	return nil
+}
+
+// chooseIssuer settles the issuer once the address is known.
+func (s *settings) chooseIssuer(address net.Addr, logger *slog.Logger) error {
+	if s.issuer == "" {
+		if !isLoopback(address.String()) {
+			return errors.New("-issuer is required where -addr is not a loopback address: give the URL that clients use, such as https://login.example.org")
+		}
+		s.issuer = "http://" + address.String()
+		if _, port, _ := net.SplitHostPort(s.addr); port == "0" {
+			logger.Warn("the port was picked at random: tokens of this issuer are refused after a restart on another port; set -issuer or a port", "issuer", s.issuer)
+		}
+	}
+	location, err := url.Parse(s.issuer)
+	if err != nil {
+		return fmt.Errorf("-issuer: %w", err)
+	}
+	if strings.EqualFold(location.Scheme, "http") && !isLoopback(location.Host) {
+		logger.Warn("the issuer is an http URL: passwords and tokens cross the network in the clear; put TLS in front and use https", "issuer", s.issuer)
+	}
+	return nil
+}
+
+func isLoopback(hostPort string) bool {
+	host, _, err := net.SplitHostPort(hostPort)
+	if err != nil {
+		host = strings.Trim(hostPort, "[]")
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

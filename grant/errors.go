@@ -1,0 +1,106 @@
+package grant
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/tokens"
+)
+
+// The error codes of RFC 6749 section 5.2 that this package answers with, and one
+// of its own: CodeTemporarilyUnavailable, with status 503, is an extension that
+// the RFC has for another endpoint only.
+const (
+	CodeInvalidRequest         = "invalid_request"
+	CodeInvalidClient          = "invalid_client"
+	CodeInvalidGrant           = "invalid_grant"
+	CodeUnauthorizedClient     = "unauthorized_client"
+	CodeUnsupportedGrantType   = "unsupported_grant_type"
+	CodeTemporarilyUnavailable = "temporarily_unavailable"
+)
+
+// Error is an error response (RFC 6749 section 5.2).
+type Error struct {
+	// Code is "error" of the response.
+	Code string
+	// Description is "error_description": fixed ASCII text, without quotation
+	// marks and backslashes, that repeats nothing of the request.
+	Description string
+	// Status is the HTTP status, 400 if 0.
+	Status int
+	// RetryAfter is sent as Retry-After, in whole seconds, unless it is 0.
+	RetryAfter time.Duration
+	// Err is the cause, for errors.Is and errors.As. It is not sent.
+	Err error
+
+	challenge bool // the client tried HTTP Basic (RFC 6749 section 5.2)
+}
+
+func (e *Error) Error() string { return "grant: " + e.Code + ": " + e.Description }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// retryAfter is how long a client should wait out an outage.
+const retryAfter = 5 * time.Second
+
+// asError finds the answer to an error of the store, of tokens or of Approve.
+func asError(err error) *Error {
+	var already *Error
+	switch {
+	case errors.As(err, &already):
+		return already
+	case errors.Is(err, store.ErrCredentials):
+		return &Error{Code: CodeInvalidGrant, Description: "unknown name or wrong password", Status: http.StatusBadRequest, Err: err}
+	case errors.Is(err, tokens.ErrInvalid),
+		errors.Is(err, errOtherClient),
+		errors.Is(err, store.ErrNotFound),
+		errors.Is(err, store.ErrDisabled),
+		errors.Is(err, store.ErrSessionEnded),
+		errors.Is(err, store.ErrRefreshReused):
+		return &Error{Code: CodeInvalidGrant, Description: "the grant is invalid, expired or revoked", Status: http.StatusBadRequest, Err: err}
+	}
+	// Whatever else it is, it is not the client's fault.
+	return &Error{
+		Code: CodeTemporarilyUnavailable, Description: "try again later",
+		Status: http.StatusServiceUnavailable, RetryAfter: retryAfter, Err: err,
+	}
+}
+
+var errOtherClient = errors.New("grant: the token was issued to another client")
+
+func invalidRequest(description string) *Error {
+	return &Error{Code: CodeInvalidRequest, Description: description, Status: http.StatusBadRequest}
+}
+
+func (s *Server) loginFailed(ctx context.Context, origin Origin, err error) *Error {
+	event := Event{Type: EventLoginFailed, Origin: origin}
+	var failed *store.CredentialsError
+	if errors.As(err, &failed) {
+		event.AccountID = failed.AccountID
+		switch {
+		case failed.Err != nil:
+			event.Reason = failed.Err.Error()
+		case failed.AccountID.IsZero():
+			event.Reason = "unknown name"
+		default:
+			event.Reason = "wrong password"
+		}
+	} else {
+		event.Reason = err.Error()
+	}
+	s.event(ctx, event)
+	return asError(err)
+}
+
+func (s *Server) refreshFailed(ctx context.Context, event Event, err error) *Error {
+	event.Type, event.Reason = EventRefreshFailed, err.Error()
+	if errors.Is(err, store.ErrRefreshReused) {
+		event.Type = EventRefreshTokenReused
+	}
+	s.event(ctx, event)
+	return asError(err)
+}

@@ -1,0 +1,98 @@
+package grant
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/oauthsv/oauthsv/store"
+)
+
+// EventType says what happened.
+type EventType string
+
+// The events. Those of failures, of an eviction and of a reuse are logged as
+// warnings.
+const (
+	EventLoginSucceeded EventType = "login_succeeded"
+	// EventLoginFailed: unknown name, wrong password, disabled account, or an
+	// outage; Reason says which.
+	EventLoginFailed EventType = "login_failed"
+	// EventLoginRefused: the password was right and Config.Approve refused.
+	EventLoginRefused   EventType = "login_refused"
+	EventSessionIssued  EventType = "session_issued"
+	EventTokenRefreshed EventType = "token_refreshed"
+	// EventRefreshTokenReplayed: a refresh token was used twice under
+	// circumstances that allow it, and gave the current generation again.
+	EventRefreshTokenReplayed EventType = "refresh_token_replayed"
+	// EventRefreshTokenReused: a refresh token was used twice, which ended the
+	// session. Somebody may have stolen it.
+	EventRefreshTokenReused EventType = "refresh_token_reused"
+	EventRefreshFailed      EventType = "refresh_failed"
+	// EventSessionEvicted: a session was ended to make room for another.
+	EventSessionEvicted EventType = "session_evicted"
+)
+
+// Event is something that happened. It holds no password, no token, and no name
+// that was submitted: one that matches nobody is often a password.
+type Event struct {
+	Type EventType
+	Time time.Time
+	// AccountID is the account, store.NilID where none is known.
+	AccountID store.ID
+	// SessionID is the session, empty where there is none.
+	SessionID string
+	// Origin is the client. Its strings are free of control characters and at
+	// most 256 bytes long.
+	Origin
+	// Reason explains a failure.
+	Reason string
+}
+
+func (s *Server) event(ctx context.Context, event Event) {
+	event.Time = s.config.Now()
+	s.config.Event(ctx, event)
+}
+
+func (e *Event) level() slog.Level {
+	switch e.Type {
+	case EventLoginSucceeded, EventSessionIssued, EventTokenRefreshed, EventRefreshTokenReplayed:
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
+}
+
+func (e *Event) attributes() []slog.Attr {
+	var attributes []slog.Attr
+	add := func(name, value string) {
+		if value != "" {
+			attributes = append(attributes, slog.String(name, value))
+		}
+	}
+	if !e.AccountID.IsZero() {
+		add("account_id", e.AccountID.Hex())
+	}
+	add("session_id", e.SessionID)
+	add("client_id", e.ClientID)
+	add("address", e.Address)
+	add("user_agent", e.UserAgent)
+	add("reason", e.Reason)
+	return attributes
+}
+
+// maxText bounds, in bytes, what a request can put into logs and records.
+const maxText = 256
+
+// clean cuts a string of a request to maxText and drops what could forge a line
+// or move a terminal's cursor.
+func clean(text string) string {
+	text = strings.ToValidUTF8(text[:min(len(text), maxText)], "")
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsGraphic(r) {
+			return -1
+		}
+		return r
+	}, text)
+}

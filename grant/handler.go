@@ -1,0 +1,105 @@
+package grant
+
+import (
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+// Handler is the token endpoint (RFC 6749 section 3.2): POST with a form. Mount
+// it where the issuer's TokenEndpoint says. It sends no CORS headers: a browser
+// app needs a CORS middleware around it.
+func Handler(server *Server) http.Handler { return http.HandlerFunc(server.serveToken) }
+
+func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
+	response, err := s.token(w, r)
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, response)
+}
+
+func (s *Server) token(w http.ResponseWriter, r *http.Request) (*Response, *Error) {
+	parameters, failure := s.readParameters(w, r)
+	if failure != nil {
+		return nil, failure
+	}
+	client, failure := clientOf(r, parameters)
+	if failure != nil {
+		return nil, failure
+	}
+	origin := Origin{ClientID: client.id, Address: s.config.ClientAddress(r), UserAgent: r.UserAgent()}
+
+	var response *Response
+	var err error
+	switch parameters["grant_type"] {
+	case "":
+		return nil, invalidRequest("grant_type is missing")
+	case "password":
+		if parameters["username"] == "" || parameters["password"] == "" {
+			return nil, invalidRequest("username or password is missing")
+		}
+		response, err = s.Password(r.Context(), PasswordRequest{origin, parameters["username"], parameters["password"]})
+	case "refresh_token":
+		if parameters["refresh_token"] == "" {
+			return nil, invalidRequest("refresh_token is missing")
+		}
+		response, err = s.Refresh(r.Context(), RefreshRequest{origin, parameters["refresh_token"]})
+	default:
+		return nil, &Error{Code: CodeUnsupportedGrantType, Description: "grant_type must be password or refresh_token", Status: http.StatusBadRequest}
+	}
+	if err != nil {
+		return nil, asError(err)
+	}
+	return response, nil
+}
+
+func peerAddress(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+type errorBody struct {
+	Error       string `json:"error"`
+	Description string `json:"error_description,omitempty"`
+}
+
+func writeError(w http.ResponseWriter, err *Error) {
+	status := err.Status
+	switch status {
+	case 0:
+		status = http.StatusBadRequest
+	case http.StatusMethodNotAllowed:
+		w.Header().Set("Allow", http.MethodPost)
+	}
+	if err.challenge {
+		w.Header().Set("WWW-Authenticate", `Basic realm="token endpoint", charset="UTF-8"`)
+	}
+	if err.RetryAfter > 0 {
+		seconds := (err.RetryAfter + time.Second - 1) / time.Second
+		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
+	}
+	writeJSON(w, status, errorBody{err.Code, err.Description})
+}
+
+// writeJSON answers as RFC 6749 section 5.1 wants every answer with a token or
+// about one.
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	text, err := json.Marshal(body)
+	if err != nil { // a description of Config.Approve's that is no UTF-8
+		text = []byte(`{"error":"invalid_request"}`)
+	}
+	header := w.Header()
+	header.Set("Content-Type", "application/json;charset=UTF-8")
+	header.Set("Cache-Control", "no-store")
+	header.Set("Pragma", "no-cache")
+	w.WriteHeader(status)
+	_, _ = w.Write(text) // the client is gone: nobody is left to tell
+}

@@ -1,0 +1,279 @@
+package grant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/tokens"
+)
+
+// Config configures a [Server].
+type Config struct {
+	// Accounts knows who may log in, and keeps the sessions. Required.
+	Accounts *store.Accounts
+	// Issuer signs the tokens. Required.
+	Issuer *tokens.Issuer
+
+	// AccessTTL is how long an access token is good, in whole seconds. The
+	// default is 15 minutes. Refresh tokens live as long as their session.
+	AccessTTL time.Duration
+	// DefaultClientID is what tokens say of a client that sends no well-formed
+	// client_id. The default is "default".
+	DefaultClientID string
+	// AcceptJSON makes the handler take JSON objects with the members of the form
+	// too. The default is off, as RFC 6749 knows forms only.
+	AcceptJSON bool
+	// RecordOrigin keeps the client's address and user agent in the session, for
+	// its user to recognize it by. The default is off.
+	RecordOrigin bool
+
+	// Approve, if set, is asked after the password was found right and before the
+	// session starts. An *Error it returns is the answer: a second factor that is
+	// missing, terms to accept. Any other error is answered with 503.
+	Approve func(ctx context.Context, account *store.Account, request PasswordRequest) error
+	// Event, if set, is called with what happens, on the goroutine of the request.
+	// The default writes to Logger.
+	Event func(ctx context.Context, event Event)
+	// Logger is slog.Default() by default.
+	Logger *slog.Logger
+	// ClientAddress tells the address of a request's client, for events and
+	// sessions. The default is the peer of the connection; behind a proxy set what
+	// reads the proxy's header.
+	ClientAddress func(*http.Request) string
+	// Now is the clock, time.Now by default.
+	Now func() time.Time
+}
+
+// Server makes the grants. It is safe for concurrent use.
+type Server struct {
+	config    Config
+	accessTTL int64 // seconds
+}
+
+// NewServer checks the whole configuration and returns one error that names each
+// wrong field.
+func NewServer(config Config) (*Server, error) {
+	var problems []error
+	if config.Accounts == nil {
+		problems = append(problems, errors.New("Accounts is required"))
+	}
+	if config.Issuer == nil {
+		problems = append(problems, errors.New("Issuer is required"))
+	}
+	if config.AccessTTL == 0 {
+		config.AccessTTL = 15 * time.Minute
+	}
+	if config.AccessTTL < time.Second {
+		problems = append(problems, errors.New("AccessTTL must be at least a second"))
+	}
+	if config.DefaultClientID == "" {
+		config.DefaultClientID = "default"
+	}
+	if !wellFormedClientID(config.DefaultClientID) {
+		problems = append(problems, errors.New("DefaultClientID must be 1 to 256 printable ASCII characters"))
+	}
+	if config.Logger == nil {
+		config.Logger = slog.Default()
+	}
+	if config.Event == nil {
+		config.Event = func(ctx context.Context, event Event) {
+			config.Logger.LogAttrs(ctx, event.level(), string(event.Type), event.attributes()...)
+		}
+	}
+	if config.ClientAddress == nil {
+		config.ClientAddress = peerAddress
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	if len(problems) > 0 {
+		return nil, fmt.Errorf("grant: configuration: %w", errors.Join(problems...))
+	}
+	return &Server{config: config, accessTTL: int64(config.AccessTTL / time.Second)}, nil
+}
+
+// Origin says where a request came from. Every field is optional.
+type Origin struct {
+	// ClientID is the client_id the client sent (RFC 6749 section 2.2).
+	ClientID string
+	// Address is the client's network address.
+	Address string
+	// UserAgent is what the client's program calls itself.
+	UserAgent string
+}
+
+// PasswordRequest asks for tokens in exchange for a password.
+type PasswordRequest struct {
+	Origin
+	// Username is an account's name, or its e-mail where it holds an "@".
+	Username string
+	Password string
+}
+
+// RefreshRequest asks for new tokens in exchange for a refresh token.
+type RefreshRequest struct {
+	Origin
+	RefreshToken string
+}
+
+// Response is a token response (RFC 6749 section 5.1).
+type Response struct {
+	AccessToken string `json:"access_token"`
+	// TokenType says how to use the access token.
+	TokenType string `json:"token_type"`
+	// ExpiresIn is the lifetime of the access token in seconds.
+	ExpiresIn    int64  `json:"expires_in"`
+	RefreshToken string `json:"refresh_token"`
+
+	// AccountID and SessionID are for the Go caller and not sent.
+	AccountID store.ID `json:"-"`
+	SessionID string   `json:"-"`
+}
+
+const tokenTypeBearer = "Bearer" // RFC 6750 section 4
+
+// Password is the password grant (RFC 6749 section 4.3). Every error is an
+// *[Error]; an unknown name, a wrong password and a disabled account give the
+// same one.
+func (s *Server) Password(ctx context.Context, request PasswordRequest) (*Response, error) {
+	request.Origin = s.tidy(request.Origin)
+	account, err := s.config.Accounts.Authenticate(ctx, request.Username, request.Password)
+	if err != nil {
+		return nil, s.loginFailed(ctx, request.Origin, err)
+	}
+	if s.config.Approve != nil {
+		if err := s.config.Approve(ctx, account, request); err != nil {
+			refusal := asError(err)
+			s.event(ctx, Event{Type: EventLoginRefused, AccountID: account.ID, Origin: request.Origin, Reason: refusal.Code})
+			return nil, refusal
+		}
+	}
+	return s.start(ctx, account, request.Origin, EventLoginSucceeded)
+}
+
+// Issue starts a session for an account without a password: for administration,
+// service accounts, invitations. Whoever calls it answers for who gets the
+// tokens. Every error is an *[Error] that wraps the store's.
+func (s *Server) Issue(ctx context.Context, id store.ID, origin Origin) (*Response, error) {
+	account, err := s.config.Accounts.FindByID(ctx, id)
+	if err != nil {
+		return nil, asError(err)
+	}
+	return s.start(ctx, account, s.tidy(origin), EventSessionIssued)
+}
+
+func (s *Server) start(ctx context.Context, account *store.Account, origin Origin, success EventType) (*Response, error) {
+	start := store.NewSession{ClientID: origin.ClientID}
+	if s.config.RecordOrigin {
+		start.Address, start.UserAgent = origin.Address, origin.UserAgent
+	}
+	state, err := s.config.Accounts.StartSession(ctx, account, start)
+	if err != nil {
+		return nil, s.loginFailed(ctx, origin, err)
+	}
+	response, err := s.respond(state)
+	if err != nil {
+		return nil, asError(err)
+	}
+	for _, evicted := range state.Evicted {
+		s.event(ctx, Event{Type: EventSessionEvicted, AccountID: account.ID, SessionID: evicted.ID, Origin: origin})
+	}
+	s.event(ctx, Event{Type: success, AccountID: account.ID, SessionID: state.Session.ID, Origin: origin})
+	return response, nil
+}
+
+// Refresh is the refresh of tokens (RFC 6749 section 6), with rotation. Every
+// error is an *[Error].
+//
+// The checks run in the order signature, type, expiry, client, account, session,
+// generation; only the last can end a session.
+func (s *Server) Refresh(ctx context.Context, request RefreshRequest) (*Response, error) {
+	sentClientID := request.ClientID
+	request.Origin = s.tidy(request.Origin)
+	token, err := s.config.Issuer.VerifyRefresh(request.RefreshToken)
+	if err != nil {
+		return nil, s.refreshFailed(ctx, Event{Origin: request.Origin}, err)
+	}
+	event := Event{SessionID: token.SessionID, Origin: request.Origin}
+	if sentClientID != "" && request.ClientID != token.ClientID {
+		return nil, s.refreshFailed(ctx, event, errOtherClient)
+	}
+	event.ClientID = token.ClientID
+	if event.AccountID, err = store.ParseID(token.Subject); err != nil {
+		return nil, s.refreshFailed(ctx, event, tokens.ErrMalformed)
+	}
+	state, err := s.config.Accounts.RefreshSession(ctx, store.SessionRef{
+		AccountID: event.AccountID, SessionID: token.SessionID, Generation: token.Generation,
+	})
+	if err != nil {
+		return nil, s.refreshFailed(ctx, event, err)
+	}
+	response, err := s.respond(state)
+	if err != nil {
+		return nil, asError(err)
+	}
+	event.Type = EventTokenRefreshed
+	if state.Replayed {
+		event.Type = EventRefreshTokenReplayed
+	}
+	s.event(ctx, event)
+	return response, nil
+}
+
+// respond signs the pair of tokens of the session's current generation. Neither
+// outlives the session.
+func (s *Server) respond(state *store.SessionState) (*Response, error) {
+	now := s.config.Now()
+	end := state.Session.Expires
+	claims := tokens.Claims{
+		Subject:    state.Account.ID.Hex(),
+		ClientID:   state.Session.ClientID,
+		SessionID:  state.Session.ID,
+		Generation: state.Session.Generation,
+		Expiry:     end,
+	}
+	refresh, err := s.config.Issuer.SignRefresh(claims)
+	if err != nil {
+		return nil, err
+	}
+	if expiry := time.Unix(now.Unix()+s.accessTTL, 0); expiry.Before(end) {
+		claims.Expiry = expiry
+	}
+	access, err := s.config.Issuer.SignAccess(claims)
+	if err != nil {
+		return nil, err
+	}
+	return &Response{
+		AccessToken:  access,
+		TokenType:    tokenTypeBearer,
+		ExpiresIn:    min(s.accessTTL, int64(end.Sub(now)/time.Second)),
+		RefreshToken: refresh,
+		AccountID:    state.Account.ID,
+		SessionID:    state.Session.ID,
+	}, nil
+}
+
+// tidy makes an origin fit for records and logs.
+func (s *Server) tidy(origin Origin) Origin {
+	if !wellFormedClientID(origin.ClientID) {
+		origin.ClientID = s.config.DefaultClientID
+	}
+	origin.Address = clean(origin.Address)
+	origin.UserAgent = clean(origin.UserAgent)
+	return origin
+}
+
+// wellFormedClientID: RFC 6749 appendix A.1, with a bound.
+func wellFormedClientID(id string) bool {
+	for i := range len(id) {
+		if id[i] < 0x20 || id[i] > 0x7e {
+			return false
+		}
+	}
+	return id != "" && len(id) <= maxText
+}

@@ -1,0 +1,124 @@
+package middleware
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/oauthsv/oauthsv/tokens"
+)
+
+// place is where a token was found.
+type place int
+
+const (
+	fromHeader place = iota
+	fromCookie
+	fromForm
+	fromQuery
+)
+
+const (
+	parameter = "access_token" // RFC 6750 sections 2.2 and 2.3
+	maxForm   = 64 << 10
+)
+
+// tokenOf finds the one token of a request. Its errors match ErrNoCredentials or
+// ErrMalformedCredentials.
+func (a *Authenticator) tokenOf(r *http.Request) (token string, from place, err error) {
+	found := 0
+	add := func(value string, at place) {
+		token, from = value, at
+		found++
+	}
+	headers := r.Header["Authorization"]
+	if len(headers) > 1 {
+		return "", 0, ErrMalformedCredentials
+	}
+	if len(headers) == 1 {
+		if value, isBearer := bearer(headers[0]); isBearer {
+			add(value, fromHeader)
+		}
+	}
+	if a.config.Cookie != "" {
+		for _, cookie := range r.CookiesNamed(a.config.Cookie) {
+			if cookie.Value != "" { // one that was cleared holds nothing
+				add(cookie.Value, fromCookie)
+			}
+		}
+	}
+	if a.config.Form {
+		values, err := formValues(r)
+		if err != nil {
+			return "", 0, err
+		}
+		for _, value := range values {
+			add(value, fromForm)
+		}
+	}
+	if a.config.Query && r.URL.RawQuery != "" {
+		for _, value := range r.URL.Query()[parameter] {
+			add(value, fromQuery)
+		}
+	}
+	switch {
+	case found == 0:
+		return "", 0, ErrNoCredentials
+	case found > 1, !isToken68(token):
+		return "", 0, ErrMalformedCredentials
+	}
+	return token, from, nil
+}
+
+// isToken68 is the b64token of RFC 6750 section 2.1, with a bound.
+func isToken68(token string) bool {
+	body := strings.TrimRight(token, "=")
+	if body == "" || len(token) > tokens.MaxLength {
+		return false
+	}
+	for i := range len(body) {
+		c := body[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && strings.IndexByte("-._~+/", c) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// formValues reads the tokens of a form body and leaves the body as if unread. A
+// body that is no form, or a larger one, holds none.
+func formValues(r *http.Request) ([]string, error) {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return nil, nil
+	}
+	if r.PostForm != nil { // somebody outside has read the body
+		return r.PostForm[parameter], nil
+	}
+	contentType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || contentType != "application/x-www-form-urlencoded" || r.Body == nil {
+		return nil, nil
+	}
+	body := r.Body
+	text, err := io.ReadAll(io.LimitReader(body, maxForm+1))
+	r.Body = &unreadBody{io.MultiReader(bytes.NewReader(text), body), body}
+	if err != nil {
+		return nil, errors.Join(ErrMalformedCredentials, err)
+	}
+	if len(text) > maxForm {
+		return nil, nil
+	}
+	form, err := url.ParseQuery(string(text))
+	if err != nil && form.Has(parameter) {
+		return nil, ErrMalformedCredentials
+	}
+	return form[parameter], nil
+}
+
+type unreadBody struct {
+	io.Reader
+	io.Closer
+}
