@@ -1,0 +1,189 @@
+package grant_test
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/grant"
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/boltstore"
+	"github.com/oauthsv/oauthsv/store/memstore"
+	"github.com/oauthsv/oauthsv/store/password"
+	"github.com/oauthsv/oauthsv/tokens"
+)
+
+// newServer makes a server over a backend with an account "ada", "secret".
+func newServer(t testing.TB, backend store.Backend, change func(*grant.Config)) (*grant.Server, *store.Account) {
+	t.Helper()
+	hasher, err := password.New(password.Config{Memory: 8, Iterations: 1})
+	require.NoError(t, err)
+	accounts, err := store.NewAccounts(store.Config{Backend: backend, Passwords: hasher})
+	require.NoError(t, err)
+	account, err := accounts.Create(t.Context(), store.NewAccount{Name: "ada", Email: "ada@example.org", Password: "secret"})
+	require.NoError(t, err)
+	key, err := tokens.GenerateKey(tokens.HS512)
+	require.NoError(t, err)
+	keyring, err := tokens.NewKeyring(key)
+	require.NoError(t, err)
+	issuer, err := tokens.NewIssuer(tokens.IssuerConfig{Keys: keyring, Issuer: "https://login.example.org"})
+	require.NoError(t, err)
+	config := grant.Config{Accounts: accounts, Issuer: issuer}
+	if change != nil {
+		change(&config)
+	}
+	server, err := grant.NewServer(config)
+	require.NoError(t, err)
+	return server, account
+}
+
+func TestGoCalls(t *testing.T) {
+	server, account := newServer(t, memstore.New(), nil)
+	ctx := t.Context()
+	response, err := server.Password(ctx, grant.PasswordRequest{Username: "ada", Password: "secret"})
+	require.NoError(t, err)
+	assert.Equal(t, account.ID, response.AccountID)
+	refreshed, err := server.Refresh(ctx, grant.RefreshRequest{RefreshToken: response.RefreshToken})
+	require.NoError(t, err)
+	assert.Equal(t, response.SessionID, refreshed.SessionID)
+	issued, err := server.Issue(ctx, account.ID, grant.Origin{ClientID: "robot"})
+	require.NoError(t, err)
+	assert.NotEqual(t, response.SessionID, issued.SessionID)
+
+	var failure *grant.Error
+	_, err = server.Password(ctx, grant.PasswordRequest{Username: "ada", Password: "wrong"})
+	require.ErrorAs(t, err, &failure)
+	assert.Equal(t, grant.CodeInvalidGrant, failure.Code)
+	assert.ErrorIs(t, err, store.ErrCredentials)
+	_, err = server.Refresh(ctx, grant.RefreshRequest{RefreshToken: issued.AccessToken})
+	require.ErrorAs(t, err, &failure)
+	assert.ErrorIs(t, err, tokens.ErrType)
+	_, err = server.Issue(ctx, store.NewID(), grant.Origin{})
+	require.ErrorAs(t, err, &failure)
+	assert.ErrorIs(t, err, store.ErrNotFound)
+}
+
+func TestRecordOrigin(t *testing.T) {
+	for _, record := range []bool{false, true} {
+		backend := memstore.New()
+		server, account := newServer(t, backend, func(c *grant.Config) { c.RecordOrigin = record })
+		_, err := server.Password(t.Context(), grant.PasswordRequest{
+			Username: "ada", Password: "secret", Origin: grant.Origin{Address: "192.0.2.1", UserAgent: "curl\x1b[2J\n" + strings.Repeat("\u00e9", 200)},
+		})
+		require.NoError(t, err)
+		found, err := backend.FindByID(t.Context(), account.ID)
+		require.NoError(t, err)
+		session := found.Sessions[0]
+		if !record {
+			assert.Empty(t, session.Address+session.UserAgent)
+			continue
+		}
+		assert.Equal(t, "192.0.2.1", session.Address)
+		assert.True(t, strings.HasPrefix(session.UserAgent, "curl[2J\u00e9"), "%q", session.UserAgent)
+		assert.LessOrEqual(t, len(session.UserAgent), 256)
+	}
+}
+
+// TestLog: what is logged by default names accounts by id, holds no secret, and
+// cannot be forged into another line.
+func TestLog(t *testing.T) {
+	var log bytes.Buffer
+	server, account := newServer(t, memstore.New(), func(c *grant.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	web := httptest.NewServer(grant.Handler(server))
+	defer web.Close()
+	for _, form := range []string{
+		"grant_type=password&username=ada&password=secret&client_id=app",
+		"grant_type=password&username=ada&password=hunter2",
+		"grant_type=password&username=hunter2&password=ada",
+		"grant_type=refresh_token&refresh_token=hunter2",
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), "POST", web.URL, strings.NewReader(form))
+		require.NoError(t, err)
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		request.Header.Set("User-Agent", "agent "+strings.Repeat("x", 1000))
+		response, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		response.Body.Close()
+	}
+	text := log.String()
+	assert.Contains(t, text, "login_succeeded account_id="+account.ID.Hex())
+	assert.Contains(t, text, `reason="wrong password"`)
+	assert.Contains(t, text, `reason="unknown name"`)
+	assert.Contains(t, text, "refresh_failed")
+	assert.Contains(t, text, "address=127.0.0.1")
+	assert.NotContains(t, text, "hunter2")
+	assert.NotContains(t, text, "secret")
+	assert.Equal(t, 4, strings.Count(text, "\n"))
+	for line := range strings.Lines(text) {
+		assert.Less(t, len(line), 700)
+	}
+}
+
+func TestConfigurationErrorsNameEachField(t *testing.T) {
+	_, err := grant.NewServer(grant.Config{AccessTTL: time.Millisecond, DefaultClientID: "\n"})
+	for _, field := range []string{"Accounts", "Issuer", "AccessTTL", "DefaultClientID"} {
+		assert.ErrorContains(t, err, field)
+	}
+}
+
+func FuzzHandler(f *testing.F) {
+	server, _ := newServer(f, memstore.New(), func(c *grant.Config) {
+		c.AcceptJSON = true
+		c.Logger = slog.New(slog.DiscardHandler)
+	})
+	handler := grant.Handler(server)
+	f.Add("POST", "application/x-www-form-urlencoded", "a=b", "grant_type=password&username=ada&password=secret", "Basic YTpi")
+	f.Add("POST", "application/json", "", `{"grant_type":"refresh_token","refresh_token":"a.b.c"}`, "")
+	f.Fuzz(func(t *testing.T, method, contentType, query, body, authorization string) {
+		request := httptest.NewRequest("POST", "/token", strings.NewReader(body))
+		request.Method = method
+		request.URL.RawQuery = query
+		request.Header.Set("Content-Type", contentType)
+		if authorization != "" {
+			request.Header.Set("Authorization", authorization)
+		}
+		recorder := httptest.NewRecorder()
+		handler.ServeHTTP(recorder, request)
+		require.Contains(t, []int{200, 400, 401, 405, 413}, recorder.Code)
+		require.Equal(t, "no-store", recorder.Header().Get("Cache-Control"))
+		require.True(t, strings.HasPrefix(recorder.Body.String(), "{"))
+	})
+}
+
+func eachStore(b *testing.B, benchmark func(*testing.B, store.Backend)) {
+	b.Run("memstore", func(b *testing.B) { benchmark(b, memstore.New()) })
+	b.Run("boltstore", func(b *testing.B) {
+		backend, err := boltstore.Open(b.TempDir() + "/bench.db")
+		require.NoError(b, err)
+		defer backend.Close()
+		benchmark(b, backend)
+	})
+}
+
+// BenchmarkRefresh is one refresh through the handler: form in, JSON out.
+func BenchmarkRefresh(b *testing.B) {
+	eachStore(b, func(b *testing.B, backend store.Backend) {
+		server, account := newServer(b, backend, func(c *grant.Config) { c.Logger = slog.New(slog.DiscardHandler) })
+		handler := grant.Handler(server)
+		response, err := server.Issue(b.Context(), account.ID, grant.Origin{})
+		require.NoError(b, err)
+		token := response.RefreshToken
+		b.ReportAllocs()
+		for b.Loop() {
+			request := httptest.NewRequest("POST", "/token", strings.NewReader("grant_type=refresh_token&refresh_token="+token))
+			request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			recorder := httptest.NewRecorder()
+			handler.ServeHTTP(recorder, request)
+			body := recorder.Body.String()
+			const field = `"refresh_token":"`
+			token = body[strings.Index(body, field)+len(field) : len(body)-2]
+		}
+	})
+}

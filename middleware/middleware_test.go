@@ -1,0 +1,245 @@
+package middleware_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/middleware"
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/boltstore"
+	"github.com/oauthsv/oauthsv/store/memstore"
+	"github.com/oauthsv/oauthsv/tokens"
+)
+
+const issuerURL = "https://login.example.org"
+
+// newAuth makes an authenticator over a backend, and the token of an account's
+// session.
+func newAuth(t testing.TB, backend store.Backend, change func(*middleware.Config)) (*middleware.Authenticator, *store.Account, string) {
+	t.Helper()
+	key, err := tokens.GenerateKey(tokens.HS512)
+	require.NoError(t, err)
+	keys, err := tokens.NewKeyring(key)
+	require.NoError(t, err)
+	issuer, err := tokens.NewIssuer(tokens.IssuerConfig{Keys: keys, Issuer: issuerURL})
+	require.NoError(t, err)
+	verifier, err := tokens.NewVerifier(tokens.VerifierConfig{Keys: keys, Issuer: issuerURL})
+	require.NoError(t, err)
+	accounts, err := store.NewAccounts(store.Config{Backend: backend})
+	require.NoError(t, err)
+	account, err := accounts.Create(t.Context(), store.NewAccount{Name: "ada", Email: "ada@example.org", Groups: []string{"editors"}})
+	require.NoError(t, err)
+	state, err := accounts.StartSession(t.Context(), account, store.NewSession{ClientID: "app"})
+	require.NoError(t, err)
+	token, err := issuer.SignAccess(tokens.Claims{
+		Subject: account.ID.Hex(), ClientID: "app", SessionID: state.Session.ID, Generation: 1, Expiry: time.Now().Add(time.Hour),
+	})
+	require.NoError(t, err)
+	config := middleware.Config{Verifier: verifier, Accounts: accounts}
+	if change != nil {
+		change(&config)
+	}
+	auth, err := middleware.New(config)
+	require.NoError(t, err)
+	return auth, account, token
+}
+
+func request(token string) *http.Request {
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Authorization", "Bearer "+token)
+	return r
+}
+
+func TestContext(t *testing.T) {
+	auth, account, token := newAuth(t, memstore.New(), nil)
+	ran := false
+	auth.Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		ran = true
+		id, found := middleware.AccountID(r.Context())
+		assert.True(t, found)
+		assert.Equal(t, account.ID, id)
+		whole, found := middleware.Account(r.Context())
+		assert.True(t, found)
+		assert.Equal(t, "ada", whole.Name)
+		session, found := middleware.SessionID(r.Context())
+		assert.True(t, found)
+		assert.Len(t, session, 22)
+	})).ServeHTTP(httptest.NewRecorder(), request(token))
+	assert.True(t, ran)
+
+	_, found := middleware.AccountID(t.Context())
+	assert.False(t, found)
+	_, found = middleware.Account(t.Context())
+	assert.False(t, found)
+	_, found = middleware.SessionID(t.Context())
+	assert.False(t, found)
+	id, found := middleware.AccountID(middleware.NewContext(t.Context(), &middleware.Caller{Account: account}))
+	assert.True(t, found)
+	assert.Equal(t, account.ID, id)
+}
+
+func TestWithoutWrapper(t *testing.T) {
+	auth, account, token := newAuth(t, memstore.New(), nil)
+	caller, err := auth.AuthenticateRequest(request(token))
+	require.NoError(t, err)
+	assert.Equal(t, account.ID, caller.Account.ID)
+	caller, err = auth.Authenticate(t.Context(), token)
+	require.NoError(t, err)
+	assert.Equal(t, account.ID, caller.Account.ID)
+
+	_, err = auth.AuthenticateRequest(httptest.NewRequest("GET", "/", nil))
+	assert.ErrorIs(t, err, middleware.ErrNoCredentials)
+	_, err = auth.AuthenticateRequest(request("a b"))
+	assert.ErrorIs(t, err, middleware.ErrMalformedCredentials)
+	_, err = auth.AuthenticateRequest(request("abc"))
+	assert.ErrorIs(t, err, tokens.ErrMalformed)
+	var failure *middleware.Error
+	require.ErrorAs(t, err, &failure)
+	assert.Equal(t, 401, failure.Status)
+
+	recorder := httptest.NewRecorder()
+	auth.WriteError(recorder, request(token), middleware.ErrNotInGroup)
+	assert.Equal(t, 403, recorder.Code)
+	assert.Contains(t, recorder.Header().Get("WWW-Authenticate"), "insufficient_scope")
+}
+
+// TestOwnAccountFinder: the account comes from a table of the user's own.
+func TestOwnAccountFinder(t *testing.T) {
+	finder := finderFunc(func(_ context.Context, ref store.SessionRef) (*store.Account, error) {
+		return &store.Account{ID: ref.AccountID, Name: "mine"}, nil
+	})
+	auth, account, token := newAuth(t, memstore.New(), func(c *middleware.Config) { c.Accounts = finder })
+	caller, err := auth.Authenticate(t.Context(), token)
+	require.NoError(t, err)
+	assert.Equal(t, "mine", caller.Account.Name)
+	assert.Equal(t, account.ID, caller.Account.ID)
+
+	broken := finderFunc(func(context.Context, store.SessionRef) (*store.Account, error) {
+		return nil, errors.New("table is locked")
+	})
+	auth, _, token = newAuth(t, memstore.New(), func(c *middleware.Config) { c.Accounts = broken })
+	_, err = auth.Authenticate(t.Context(), token)
+	var failure *middleware.Error
+	require.ErrorAs(t, err, &failure)
+	assert.Equal(t, 503, failure.Status)
+}
+
+type finderFunc func(context.Context, store.SessionRef) (*store.Account, error)
+
+func (f finderFunc) AuthenticateSession(ctx context.Context, ref store.SessionRef) (*store.Account, error) {
+	return f(ctx, ref)
+}
+
+func TestOwnErrorAnswers(t *testing.T) {
+	auth, _, _ := newAuth(t, memstore.New(), func(c *middleware.Config) {
+		c.WriteError = func(w http.ResponseWriter, _ *http.Request, err *middleware.Error) {
+			http.Error(w, "no: "+err.Code, http.StatusTeapot)
+		}
+	})
+	recorder := httptest.NewRecorder()
+	auth.Require(http.NotFoundHandler()).ServeHTTP(recorder, request("abc"))
+	assert.Equal(t, http.StatusTeapot, recorder.Code)
+	assert.Equal(t, "no: invalid_token\n", recorder.Body.String())
+}
+
+// TestResponseWriterIsUntouched: the handler gets the very writer of the server.
+func TestResponseWriterIsUntouched(t *testing.T) {
+	auth, _, token := newAuth(t, memstore.New(), nil)
+	recorder := httptest.NewRecorder()
+	check := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { assert.Same(t, recorder, w) })
+	for _, handler := range []http.Handler{auth.Require(check), auth.Optional(check), auth.RequireGroup("editors")(check)} {
+		handler.ServeHTTP(recorder, request(token))
+	}
+}
+
+// countingFinder counts look-ups.
+type countingFinder struct {
+	middleware.AccountFinder
+	count int
+}
+
+func (f *countingFinder) AuthenticateSession(ctx context.Context, ref store.SessionRef) (*store.Account, error) {
+	f.count++
+	return f.AccountFinder.AuthenticateSession(ctx, ref)
+}
+
+func TestNestedWrappersLookUpOnce(t *testing.T) {
+	var finder *countingFinder
+	auth, _, token := newAuth(t, memstore.New(), func(c *middleware.Config) {
+		finder = &countingFinder{AccountFinder: c.Accounts}
+		c.Accounts = finder
+	})
+	recorder := httptest.NewRecorder()
+	auth.Require(auth.RequireGroup("editors")(auth.Optional(http.NotFoundHandler()))).ServeHTTP(recorder, request(token))
+	assert.Equal(t, 404, recorder.Code)
+	assert.Equal(t, 1, finder.count)
+
+	// A caller that another authenticator let in is none of this one's.
+	other, _, _ := newAuth(t, memstore.New(), nil)
+	recorder = httptest.NewRecorder()
+	auth.Require(other.Require(http.NotFoundHandler())).ServeHTTP(recorder, request(token))
+	assert.Equal(t, 401, recorder.Code)
+}
+
+func TestConfigurationErrorsNameEachField(t *testing.T) {
+	_, err := middleware.New(middleware.Config{Realm: `"`, Cookie: "a b"})
+	for _, field := range []string{"Verifier", "Accounts", "Realm", "Cookie"} {
+		assert.ErrorContains(t, err, field)
+	}
+}
+
+func FuzzAuthenticateRequest(f *testing.F) {
+	auth, account, token := newAuth(f, memstore.New(), func(c *middleware.Config) { c.Cookie, c.Form, c.Query = "c", true, true })
+	f.Add("GET", "Bearer "+token, "", "", "")
+	f.Add("POST", "", "c=abc", "access_token=abc", "access_token=abc")
+	f.Fuzz(func(t *testing.T, method, authorization, cookie, query, body string) {
+		r := httptest.NewRequest("POST", "/", strings.NewReader(body))
+		r.Method, r.URL.RawQuery = method, query
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if authorization != "" {
+			r.Header.Set("Authorization", authorization)
+		}
+		r.Header.Set("Cookie", cookie)
+		caller, err := auth.AuthenticateRequest(r)
+		if err != nil {
+			var failure *middleware.Error
+			require.ErrorAs(t, err, &failure)
+			require.Contains(t, []int{400, 401, 403}, failure.Status)
+			return
+		}
+		require.Equal(t, account.ID, caller.Account.ID)
+		require.True(t, strings.Contains(authorization+cookie+query+body, token[:20]))
+	})
+}
+
+// BenchmarkProtected is one request through the middleware.
+func BenchmarkProtected(b *testing.B) {
+	run := func(b *testing.B, backend store.Backend) {
+		auth, _, token := newAuth(b, backend, nil)
+		handler := auth.Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if _, found := middleware.AccountID(r.Context()); !found {
+				b.Error("no caller")
+			}
+		}))
+		r, recorder := request(token), httptest.NewRecorder()
+		b.ReportAllocs()
+		for b.Loop() {
+			handler.ServeHTTP(recorder, r)
+		}
+	}
+	b.Run("memstore", func(b *testing.B) { run(b, memstore.New()) })
+	b.Run("boltstore", func(b *testing.B) {
+		backend, err := boltstore.Open(b.TempDir() + "/bench.db")
+		require.NoError(b, err)
+		defer backend.Close()
+		run(b, backend)
+	})
+}

@@ -1,0 +1,19 @@
+package memstore_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/memstore"
+)
+
+func Example() {
+	accounts, err := store.NewAccounts(store.Config{Backend: memstore.New()})
+	if err != nil {
+		panic(err)
+	}
+	_, created, err := accounts.EnsureRoot(context.Background(), "root", "root@localhost", "correct horse")
+	fmt.Println(created, err)
+	// Output: true <nil>
+}
