@@ -114,7 +114,7 @@ func openStore(location string) (backend store.Backend, closeBackend func() erro
 		}
 		return bolt, bolt.Close, nil
 	}
-	return nil, nil, errors.New("must be bolt:FILE or memory:")
+	return nil, nil, errors.New("must be memory: or bolt: with the name of a file")
 }
 
 func ensureRoot(ctx context.Context, accounts *store.Accounts, s *settings, stderr io.Writer) error {

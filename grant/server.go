@@ -2,10 +2,10 @@ package grant
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/oauthsv/oauthsv/store"
@@ -58,24 +58,24 @@ type Server struct {
 // NewServer checks the whole configuration and returns one error that names each
 // wrong field.
 func NewServer(config Config) (*Server, error) {
-	var problems []error
+	var problems []string
 	if config.Accounts == nil {
-		problems = append(problems, errors.New("Accounts is required"))
+		problems = append(problems, "Accounts is required")
 	}
 	if config.Issuer == nil {
-		problems = append(problems, errors.New("Issuer is required"))
+		problems = append(problems, "Issuer is required")
 	}
 	if config.AccessTTL == 0 {
 		config.AccessTTL = 15 * time.Minute
 	}
 	if config.AccessTTL < time.Second {
-		problems = append(problems, errors.New("AccessTTL must be at least a second"))
+		problems = append(problems, "AccessTTL must be at least a second")
 	}
 	if config.DefaultClientID == "" {
 		config.DefaultClientID = "default"
 	}
 	if !wellFormedClientID(config.DefaultClientID) {
-		problems = append(problems, errors.New("DefaultClientID must be 1 to 256 printable ASCII characters"))
+		problems = append(problems, "DefaultClientID must be 1 to 256 printable ASCII characters")
 	}
 	if config.Logger == nil {
 		config.Logger = slog.Default()
@@ -92,7 +92,7 @@ func NewServer(config Config) (*Server, error) {
 		config.Now = time.Now
 	}
 	if len(problems) > 0 {
-		return nil, fmt.Errorf("grant: configuration: %w", errors.Join(problems...))
+		return nil, fmt.Errorf("grant: configuration: %s", strings.Join(problems, "; "))
 	}
 	return &Server{config: config, accessTTL: int64(config.AccessTTL / time.Second)}, nil
 }

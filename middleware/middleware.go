@@ -67,30 +67,30 @@ type Authenticator struct {
 // New checks the whole configuration and returns one error that names each wrong
 // field.
 func New(config Config) (*Authenticator, error) {
-	var problems []error
+	var problems []string
 	if config.Verifier == nil {
-		problems = append(problems, errors.New("Verifier is required"))
+		problems = append(problems, "Verifier is required")
 	}
 	if config.Accounts == nil {
-		problems = append(problems, errors.New("Accounts is required"))
+		problems = append(problems, "Accounts is required")
 	}
 	if config.Realm == "" {
 		config.Realm = "api"
 	}
 	for _, r := range config.Realm {
 		if r < ' ' || r > '~' || r == '"' || r == '\\' {
-			problems = append(problems, errors.New(`Realm must be printable ASCII without " and \`))
+			problems = append(problems, `Realm must be printable ASCII without " and \`)
 			break
 		}
 	}
 	if config.Cookie != "" && (&http.Cookie{Name: config.Cookie}).Valid() != nil {
-		problems = append(problems, errors.New("Cookie is not the name of a cookie"))
+		problems = append(problems, "Cookie is not the name of a cookie")
 	}
 	if config.CrossOrigin == nil {
 		config.CrossOrigin = http.NewCrossOriginProtection()
 	}
 	if len(problems) > 0 {
-		return nil, fmt.Errorf("middleware: configuration: %w", errors.Join(problems...))
+		return nil, fmt.Errorf("middleware: configuration: %s", strings.Join(problems, "; "))
 	}
 	a := &Authenticator{config: config}
 	if config.WriteError == nil {

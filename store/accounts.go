@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/oauthsv/oauthsv/store/password"
@@ -81,9 +82,9 @@ type Accounts struct {
 // NewAccounts checks the whole configuration and returns one error that names
 // each wrong field.
 func NewAccounts(config Config) (*Accounts, error) {
-	var problems []error
+	var problems []string
 	if config.Backend == nil {
-		problems = append(problems, errors.New("Backend is required"))
+		problems = append(problems, "Backend is required")
 	}
 	if config.Passwords == nil {
 		hasher, err := password.New(password.Config{})
@@ -98,22 +99,22 @@ func NewAccounts(config Config) (*Accounts, error) {
 	setDefault(&config.LostReplyWindow, config.RefreshTTL)
 	setDefault(&config.MaxSessions, 32)
 	if config.RefreshTTL < time.Second {
-		problems = append(problems, errors.New("RefreshTTL must be at least a second"))
+		problems = append(problems, "RefreshTTL must be at least a second")
 	}
 	if config.SessionTTL >= 0 && config.SessionTTL < time.Second {
-		problems = append(problems, errors.New("SessionTTL must be at least a second, or Off"))
+		problems = append(problems, "SessionTTL must be at least a second, or Off")
 	}
 	if config.ReuseInterval > maxReuseInterval {
-		problems = append(problems, fmt.Errorf("ReuseInterval must be at most %v", maxReuseInterval))
+		problems = append(problems, fmt.Sprintf("ReuseInterval must be at most %v", maxReuseInterval))
 	}
 	if config.MaxSessions < 1 || config.MaxSessions > maxMaxSessions {
-		problems = append(problems, fmt.Errorf("MaxSessions must be 1 to %d", maxMaxSessions))
+		problems = append(problems, fmt.Sprintf("MaxSessions must be 1 to %d", maxMaxSessions))
 	}
 	if config.Now == nil {
 		config.Now = time.Now
 	}
 	if len(problems) > 0 {
-		return nil, fmt.Errorf("store: configuration: %w", errors.Join(problems...))
+		return nil, fmt.Errorf("store: configuration: %s", strings.Join(problems, "; "))
 	}
 	return &Accounts{
 		backend:         config.Backend,

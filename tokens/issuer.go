@@ -3,7 +3,6 @@ package tokens
 import (
 	"crypto/rand"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -44,14 +43,14 @@ type Issuer struct {
 // NewIssuer checks the whole configuration and returns one error that names each
 // wrong field.
 func NewIssuer(config IssuerConfig) (*Issuer, error) {
-	var problems []error
+	var problems []string
 	if config.Keys == nil {
-		problems = append(problems, errors.New("Keys is required"))
+		problems = append(problems, "Keys is required")
 	} else if config.Keys.Active() == nil {
-		problems = append(problems, errors.New("Keys: none of the keys can sign: a private key or a secret is needed"))
+		problems = append(problems, "Keys: none of the keys can sign: a private key or a secret is needed")
 	}
-	if err := checkIssuer(config.Issuer); err != nil {
-		problems = append(problems, err)
+	if !isIssuer(config.Issuer) {
+		problems = append(problems, issuerProblem)
 	}
 	if config.Audience == "" {
 		config.Audience = config.Issuer
@@ -60,13 +59,13 @@ func NewIssuer(config IssuerConfig) (*Issuer, error) {
 		config.TokenEndpoint = strings.TrimSuffix(config.Issuer, "/") + "/token"
 	}
 	if config.TokenEndpoint == config.Audience {
-		problems = append(problems, errors.New("TokenEndpoint must differ from Audience"))
+		problems = append(problems, "TokenEndpoint must differ from Audience")
 	}
 	if config.Now == nil {
 		config.Now = time.Now
 	}
 	if len(problems) > 0 {
-		return nil, fmt.Errorf("tokens: issuer configuration: %w", errors.Join(problems...))
+		return nil, fmt.Errorf("tokens: issuer configuration: %s", strings.Join(problems, "; "))
 	}
 	return &Issuer{
 		keys:          config.Keys,
@@ -77,14 +76,13 @@ func NewIssuer(config IssuerConfig) (*Issuer, error) {
 	}, nil
 }
 
-func checkIssuer(issuer string) error {
+const issuerProblem = "Issuer must be an absolute http or https URL without user, query and fragment"
+
+func isIssuer(issuer string) bool {
 	location, err := url.Parse(issuer)
-	if err != nil || location.Host == "" || location.User != nil ||
-		location.Scheme != "https" && location.Scheme != "http" ||
-		location.RawQuery != "" || location.ForceQuery || location.Fragment != "" {
-		return errors.New("Issuer must be an absolute http or https URL without user, query and fragment")
-	}
-	return nil
+	return err == nil && location.Host != "" && location.User == nil &&
+		(location.Scheme == "https" || location.Scheme == "http") &&
+		location.RawQuery == "" && !location.ForceQuery && location.Fragment == ""
 }
 
 // SignAccess makes an access token with the Subject, ClientID, SessionID,

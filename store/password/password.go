@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/crypto/argon2"
@@ -82,21 +83,21 @@ func New(config Config) (*Hasher, error) {
 	cores := runtime.GOMAXPROCS(0)
 	setDefault(&config.MaxWaiting, 128*cores)
 
-	var problems []error
+	var problems []string
 	if config.Memory < 8*uint32(config.Parallelism) { // RFC 9106 section 3.1
-		problems = append(problems, errors.New("Memory must be at least 8 KiB per lane of Parallelism"))
+		problems = append(problems, "Memory must be at least 8 KiB per lane of Parallelism")
 	}
 	if config.MaxMemory < config.Memory || config.MaxIterations < config.Iterations || config.MaxParallelism < config.Parallelism {
-		problems = append(problems, errors.New("MaxMemory, MaxIterations and MaxParallelism must not be below Memory, Iterations and Parallelism"))
+		problems = append(problems, "MaxMemory, MaxIterations and MaxParallelism must not be below Memory, Iterations and Parallelism")
 	}
 	if config.Budget < config.MaxMemory {
-		problems = append(problems, errors.New("Budget must be at least MaxMemory"))
+		problems = append(problems, "Budget must be at least MaxMemory")
 	}
 	if config.MaxWaiting < 0 {
-		problems = append(problems, errors.New("MaxWaiting must not be negative"))
+		problems = append(problems, "MaxWaiting must not be negative")
 	}
 	if len(problems) > 0 {
-		return nil, fmt.Errorf("password: configuration: %w", errors.Join(problems...))
+		return nil, fmt.Errorf("password: configuration: %s", strings.Join(problems, "; "))
 	}
 	return &Hasher{
 		config: config,
