@@ -7,7 +7,7 @@
 // This package holds no code. What there is:
 //
 //   - tokens signs and verifies the JWTs;
-//   - store keeps accounts and sessions, in memory or in a file;
+//   - store keeps accounts and sessions, in MongoDB, in a file or in memory;
 //   - grant is the token endpoint;
 //   - middleware protects handlers;
 //   - example_server is all of it in one command.

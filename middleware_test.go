@@ -22,6 +22,8 @@ import (
 	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/store/boltstore"
 	"github.com/oauthsv/oauthsv/store/memstore"
+	"github.com/oauthsv/oauthsv/store/mongostore"
+	"github.com/oauthsv/oauthsv/store/mongostore/mongotest"
 	"github.com/oauthsv/oauthsv/store/password"
 	"github.com/oauthsv/oauthsv/tokens"
 )
@@ -34,6 +36,12 @@ func eachStore(t *testing.T, test func(t *testing.T, backend store.Backend)) {
 	t.Run("memstore", func(t *testing.T) { test(t, memstore.New()) })
 	t.Run("boltstore", func(t *testing.T) {
 		backend, err := boltstore.Open(filepath.Join(t.TempDir(), "test.db"))
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = backend.Close() })
+		test(t, backend)
+	})
+	t.Run("mongostore", func(t *testing.T) {
+		backend, err := mongostore.Open(t.Context(), mongotest.URI(t), mongostore.Config{})
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = backend.Close() })
 		test(t, backend)

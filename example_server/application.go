@@ -16,6 +16,7 @@ import (
 	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/store/boltstore"
 	"github.com/oauthsv/oauthsv/store/memstore"
+	"github.com/oauthsv/oauthsv/store/mongostore"
 	"github.com/oauthsv/oauthsv/tokens"
 )
 
@@ -39,7 +40,7 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 		return nil, err
 	}
 
-	backend, closeBackend, err := openStore(s.store)
+	backend, closeBackend, err := openStore(ctx, s.store, logger)
 	if err != nil {
 		return nil, fmt.Errorf("-store: %w", err)
 	}
@@ -99,22 +100,36 @@ func openKeys(s *settings, logger *slog.Logger) (*tokens.Keyring, error) {
 	}
 	if created {
 		logger.Info("made a new signing key", "file", s.keyFile)
+		if isMongoDB(s.store) {
+			logger.Warn("every process over the same database needs this same key file: copy it to the others", "file", s.keyFile)
+		}
 	}
 	return keyring, nil
 }
 
-func openStore(location string) (backend store.Backend, closeBackend func() error, err error) {
-	if location == "memory:" {
+func openStore(ctx context.Context, location string, logger *slog.Logger) (backend store.Backend, closeBackend func() error, err error) {
+	path, isBolt := strings.CutPrefix(location, "bolt:")
+	switch {
+	case location == "memory:":
 		return memstore.New(), func() error { return nil }, nil
-	}
-	if path, found := strings.CutPrefix(location, "bolt:"); found && path != "" {
+	case isBolt && path != "":
 		bolt, err := boltstore.Open(path)
 		if err != nil {
 			return nil, nil, err
 		}
 		return bolt, bolt.Close, nil
+	case isMongoDB(location):
+		mongo, err := mongostore.Open(ctx, location, mongostore.Config{Logger: logger})
+		if err != nil {
+			return nil, nil, err
+		}
+		return mongo, mongo.Close, nil
 	}
-	return nil, nil, errors.New("must be memory: or bolt: with the name of a file")
+	return nil, nil, errors.New("must be memory:, bolt: with the name of a file, or a mongodb:// or mongodb+srv:// URI")
+}
+
+func isMongoDB(location string) bool {
+	return strings.HasPrefix(location, "mongodb://") || strings.HasPrefix(location, "mongodb+srv://")
 }
 
 func ensureRoot(ctx context.Context, accounts *store.Accounts, s *settings, stderr io.Writer) error {

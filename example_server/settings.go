@@ -32,7 +32,7 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 		flags.StringVar(field, name, cmp.Or(getenv(variable), value), usage+" (environment: "+variable+")")
 	}
 	fromEnvironment(&s.addr, "addr", "OAUTHSV_ADDR", "127.0.0.1:8080", "address to listen on; port 0 picks a free one")
-	fromEnvironment(&s.store, "store", "OAUTHSV_STORE", "bolt:oauthsv.db", "bolt:FILE or memory:")
+	fromEnvironment(&s.store, "store", "OAUTHSV_STORE", "bolt:oauthsv.db", "bolt:FILE, memory:, or a mongodb:// URI with a database name")
 	fromEnvironment(&s.issuer, "issuer", "OAUTHSV_ISSUER", "", "URL of this server, as tokens name it; http:// and the address by default, where that is loopback")
 	fromEnvironment(&s.audience, "audience", "OAUTHSV_AUDIENCE", "", "the API that access tokens are for; the issuer by default")
 	fromEnvironment(&s.keyFile, "key-file", "OAUTHSV_KEY_FILE", "oauthsv.key", "signing key: JWK, JWK set, PEM, or a raw HMAC secret; made if missing")

@@ -5,17 +5,23 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/bson"
+	"go.mongodb.org/mongo-driver/mongo"
+	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"github.com/oauthsv/oauthsv/middleware"
 	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/store/boltstore"
 	"github.com/oauthsv/oauthsv/store/memstore"
+	"github.com/oauthsv/oauthsv/store/mongostore"
+	"github.com/oauthsv/oauthsv/store/mongostore/mongotest"
 	"github.com/oauthsv/oauthsv/tokens"
 )
 
@@ -242,4 +248,34 @@ func BenchmarkProtected(b *testing.B) {
 		defer backend.Close()
 		run(b, backend)
 	})
+	b.Run("mongostore", func(b *testing.B) {
+		backend, err := mongostore.Open(b.Context(), mongotest.URI(b), mongostore.Config{})
+		require.NoError(b, err)
+		defer backend.Close()
+		run(b, backend)
+	})
+}
+
+// BenchmarkFindOne is what a protected request over MongoDB cannot be faster than:
+// the driver's own look-up, decoded into the same struct.
+func BenchmarkFindOne(b *testing.B) {
+	uri := mongotest.URI(b)
+	backend, err := mongostore.Open(b.Context(), uri, mongostore.Config{})
+	require.NoError(b, err)
+	defer backend.Close()
+	_, account, _ := newAuth(b, backend, nil)
+
+	client, err := mongo.Connect(b.Context(), options.Client().ApplyURI(uri))
+	require.NoError(b, err)
+	defer func() { _ = client.Disconnect(context.Background()) }()
+	location, err := url.Parse(uri)
+	require.NoError(b, err)
+	collection := client.Database(strings.TrimPrefix(location.Path, "/")).Collection("accounts")
+	b.ReportAllocs()
+	for b.Loop() {
+		var found store.Account
+		if err := collection.FindOne(b.Context(), bson.D{{Key: "_id", Value: account.ID}}).Decode(&found); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -1,0 +1,283 @@
+package faulttest
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/oauthsv/oauthsv/grant"
+	"github.com/oauthsv/oauthsv/middleware"
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/mongostore"
+	"github.com/oauthsv/oauthsv/store/mongostore/mongotest"
+	"github.com/oauthsv/oauthsv/store/password"
+	"github.com/oauthsv/oauthsv/tokens"
+)
+
+const timeout = 500 * time.Millisecond
+
+// kit is the whole kit over a database behind a proxy.
+type kit struct {
+	t        *testing.T
+	backend  *mongostore.Store
+	accounts *store.Accounts
+	server   *grant.Server
+	web      *httptest.Server
+	client   *http.Client
+}
+
+func newKit(t *testing.T, uri string) *kit {
+	t.Helper()
+	k := &kit{t: t}
+	var err error
+	k.backend, err = mongostore.Open(t.Context(), uri, mongostore.Config{Timeout: timeout})
+	require.NoError(t, err)
+	hasher, err := password.New(password.Config{Memory: 8, Iterations: 1})
+	require.NoError(t, err)
+	k.accounts, err = store.NewAccounts(store.Config{Backend: k.backend, Passwords: hasher})
+	require.NoError(t, err)
+	key, err := tokens.GenerateKey(tokens.HS512)
+	require.NoError(t, err)
+	keys, err := tokens.NewKeyring(key)
+	require.NoError(t, err)
+	const issuerURL = "https://login.example.org"
+	issuer, err := tokens.NewIssuer(tokens.IssuerConfig{Keys: keys, Issuer: issuerURL})
+	require.NoError(t, err)
+	verifier, err := tokens.NewVerifier(tokens.VerifierConfig{Keys: keys, Issuer: issuerURL})
+	require.NoError(t, err)
+	k.server, err = grant.NewServer(grant.Config{Accounts: k.accounts, Issuer: issuer, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	auth, err := middleware.New(middleware.Config{Verifier: verifier, Accounts: k.accounts})
+	require.NoError(t, err)
+	mux := http.NewServeMux()
+	mux.Handle("/token", grant.Handler(k.server))
+	mux.Handle("/protected", auth.Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+	k.web = httptest.NewServer(mux)
+	// A request that hangs ends in an error of the client, which counts as other.
+	k.client = &http.Client{Timeout: 10 * timeout, Transport: &http.Transport{}}
+	return k
+}
+
+func (k *kit) close() {
+	k.client.CloseIdleConnections()
+	k.web.Close()
+	assert.NoError(k.t, k.backend.Close())
+}
+
+// tally counts answers.
+type tally struct {
+	mu                        sync.Mutex
+	sent, good, outage, other int
+}
+
+func (y *tally) add(status int) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.sent++
+	switch {
+	case status >= 200 && status < 300:
+		y.good++
+	case status == http.StatusServiceUnavailable:
+		y.outage++
+	default:
+		y.other++
+	}
+}
+
+func (y *tally) String() string {
+	return fmt.Sprintf("%3d requests sent, %3d answered 2xx, %3d 503, %d anything else", y.sent, y.good, y.outage, y.other)
+}
+
+// user is one account with one session, who goes on whatever happens.
+type user struct {
+	k      *kit
+	name   string
+	id     store.ID
+	tokens grant.Response
+
+	counted, uncounted int // increments of the user's counter that were answered, and that were not
+}
+
+func (k *kit) newUser(name string) *user {
+	k.t.Helper()
+	account, err := k.accounts.Create(k.t.Context(), store.NewAccount{Name: name, Email: name + "@example.org"})
+	require.NoError(k.t, err)
+	response, err := k.server.Issue(k.t.Context(), account.ID, grant.Origin{})
+	require.NoError(k.t, err)
+	return &user{k: k, name: name, id: account.ID, tokens: *response}
+}
+
+func (u *user) do(request *http.Request, y *tally) (status int, body []byte) {
+	response, err := u.k.client.Do(request)
+	if err != nil {
+		u.k.t.Errorf("no answer: %v", err)
+		y.add(0)
+		return 0, nil
+	}
+	defer response.Body.Close()
+	body, _ = io.ReadAll(response.Body)
+	y.add(response.StatusCode)
+	if response.StatusCode == http.StatusServiceUnavailable {
+		assert.NotEmpty(u.k.t, response.Header.Get("Retry-After"))
+		assert.Empty(u.k.t, response.Header.Get("WWW-Authenticate"))
+	}
+	return response.StatusCode, body
+}
+
+// refresh asks with the token the user has until an answer brings another.
+func (u *user) refresh(y *tally) int {
+	request, _ := http.NewRequest("POST", u.k.web.URL+"/token", strings.NewReader("grant_type=refresh_token&refresh_token="+u.tokens.RefreshToken))
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	status, body := u.do(request, y)
+	if status == http.StatusOK {
+		assert.NoError(u.k.t, json.Unmarshal(body, &u.tokens))
+	}
+	return status
+}
+
+func (u *user) call(y *tally) int {
+	request, _ := http.NewRequest("GET", u.k.web.URL+"/protected", nil)
+	request.Header.Set("Authorization", "Bearer "+u.tokens.AccessToken)
+	status, _ := u.do(request, y)
+	return status
+}
+
+// count adds one to a counter, once.
+func (u *user) count() {
+	err := u.k.backend.UpdateRecord(context.Background(), u.name, time.Now(), func(r *store.Record) error {
+		value := uint64(0)
+		if len(r.Value) == 8 {
+			value = binary.BigEndian.Uint64(r.Value)
+		}
+		r.Value, r.Expires = binary.BigEndian.AppendUint64(nil, value+1), time.Now().Add(time.Hour)
+		return nil
+	})
+	if err != nil {
+		assert.ErrorIs(u.k.t, err, store.ErrUnavailable)
+		u.uncounted++
+		return
+	}
+	u.counted++
+}
+
+// create makes accounts and tells which of them were said to be made.
+func (u *user) create(round int) (name string, made bool) {
+	name = fmt.Sprintf("%s-%d", u.name, round)
+	_, err := u.k.accounts.Create(context.Background(), store.NewAccount{Name: name, Email: name + "@example.org"})
+	if err != nil {
+		assert.ErrorIs(u.k.t, err, store.ErrUnavailable)
+	}
+	return name, err == nil
+}
+
+func TestFaults(t *testing.T) {
+	for _, fault := range []struct {
+		name  string
+		begin func(*proxy)
+	}{
+		{"no fault", func(*proxy) {}},
+		{"cut before the request", func(p *proxy) { p.limit("upstream", 1) }},
+		{"cut before the request, at random", func(p *proxy) { p.limit("upstream", 0.5) }},
+		{"cut after the write, before the reply", func(p *proxy) { p.limit("downstream", 1) }},
+		{"cut before the reply, at random", func(p *proxy) { p.limit("downstream", 0.5) }},
+		{"5 s latency", func(p *proxy) { p.latency(5000) }},
+		{"connection refused", func(p *proxy) { p.refuse() }},
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			direct := mongotest.URI(t)
+			leaks := goleak.IgnoreCurrent()
+			p := newProxy(t, direct)
+			k := newKit(t, p.uri)
+			users := make([]*user, 4)
+			for i := range users {
+				users[i] = k.newUser(fmt.Sprintf("user%d", i))
+			}
+
+			var during tally
+			made := new(sync.Map)
+			fault.begin(p)
+			var all sync.WaitGroup
+			for _, u := range users {
+				all.Go(func() {
+					for round := range 5 {
+						u.call(&during)
+						u.refresh(&during)
+						u.count()
+						name, yes := u.create(round)
+						made.Store(name, yes)
+					}
+				})
+			}
+			all.Wait()
+			p.heal()
+
+			// Recovery needs no restart: the driver finds the server again while
+			// requests go on.
+			var after tally
+			for _, u := range users {
+				for ask := 0; u.call(&after) != 200 && ask < 60; ask++ {
+				}
+				for ask := 0; u.refresh(&after) != 200 && ask < 60; ask++ {
+				}
+				require.Equal(t, 200, u.call(&after), "%s was logged out", u.name)
+				u.count()
+			}
+			t.Logf("during: %v", &during)
+			t.Logf(" after: %v", &after)
+			assert.Zero(t, during.other)
+			assert.Zero(t, after.other)
+
+			checkNothingLostOrDoubled(t, direct, users, made)
+			k.close()
+			p.proxy.Stop()
+			goleak.VerifyNone(t, leaks)
+		})
+	}
+}
+
+// checkNothingLostOrDoubled looks at the server without a proxy.
+func checkNothingLostOrDoubled(t *testing.T, uri string, users []*user, made *sync.Map) {
+	t.Helper()
+	backend, err := mongostore.Open(t.Context(), uri, mongostore.Config{})
+	require.NoError(t, err)
+	defer backend.Close()
+	looking := errors.New("only looking")
+	for _, u := range users {
+		account, err := backend.FindByID(t.Context(), u.id)
+		require.NoError(t, err)
+		assert.Len(t, account.Sessions, 1, "one login, one session")
+		err = backend.UpdateRecord(t.Context(), u.name, time.Now(), func(r *store.Record) error {
+			value := int(binary.BigEndian.Uint64(r.Value))
+			assert.GreaterOrEqual(t, value, u.counted, "an answered write was lost")
+			assert.LessOrEqual(t, value, u.counted+u.uncounted, "a write was done twice")
+			return looking
+		})
+		require.ErrorIs(t, err, looking)
+	}
+	made.Range(func(name, yes any) bool {
+		byName, err := backend.FindByName(t.Context(), name.(string))
+		if errors.Is(err, store.ErrNotFound) {
+			assert.False(t, yes.(bool), "an answered account was lost")
+			return true
+		}
+		require.NoError(t, err)
+		byEmail, err := backend.FindByEmail(t.Context(), name.(string)+"@example.org")
+		require.NoError(t, err)
+		assert.Equal(t, byName, byEmail, "whole or not at all")
+		return true
+	})
+}

@@ -1,0 +1,24 @@
+package mongostore_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/mongostore"
+	"github.com/oauthsv/oauthsv/store/mongostore/mongotest"
+	"github.com/oauthsv/oauthsv/store/storetest"
+)
+
+func open(t testing.TB, uri string) *mongostore.Store {
+	t.Helper()
+	backend, err := mongostore.Open(t.Context(), uri, mongostore.Config{})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = backend.Close() })
+	return backend
+}
+
+func TestBackend(t *testing.T) {
+	storetest.Test(t, func(t *testing.T) store.Backend { return open(t, mongotest.URI(t)) })
+}
