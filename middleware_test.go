@@ -3,6 +3,7 @@ package oauthsv_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -122,6 +123,15 @@ func newKit(t *testing.T, backend store.Backend, o options) *kit {
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/token", grant.Handler(k.server))
+	mux.Handle("/revoke", grant.RevokeHandler(k.server))
+	mux.Handle("/introspect", grant.IntrospectHandler(k.server, grant.IntrospectConfig{Verifier: verifier, Allow: func(r *http.Request) (bool, error) {
+		caller, err := auth.AuthenticateRequest(r)
+		var refused *middleware.Error
+		if errors.As(err, &refused) && refused.Status == http.StatusServiceUnavailable {
+			return false, err
+		}
+		return err == nil && caller.Account.InGroup("introspect"), nil
+	}}))
 	mux.Handle("/protected", auth.Require(caller))
 	mux.Handle("/optional", auth.Optional(caller))
 	mux.Handle("/editors", auth.RequireGroup("editors")(caller))
@@ -670,6 +680,8 @@ func TestOutage(t *testing.T) {
 		"protected":    k.get("/protected", tokens.AccessToken),
 		"optional":     k.get("/optional", tokens.AccessToken),
 		"group":        k.get("/admins", tokens.AccessToken),
+		"revoke":       k.send("POST", "/revoke", "token="+tokens.AccessToken, "Content-Type", formType),
+		"introspect":   k.send("POST", "/introspect", "token="+tokens.AccessToken, "Content-Type", formType, "Authorization", "Bearer "+tokens.AccessToken),
 	} {
 		t.Run(name, func(t *testing.T) {
 			assert.Equal(t, 503, got.status)
@@ -733,4 +745,267 @@ func TestSessionEvictedEvent(t *testing.T) {
 	k.login()
 	assert.Equal(t, []grant.EventType{grant.EventLoginSucceeded, grant.EventSessionEvicted, grant.EventLoginSucceeded}, k.takeEvents())
 	assert.Equal(t, 401, k.get("/protected", first.AccessToken).status)
+}
+
+func TestRevocation(t *testing.T) {
+	eachStore(t, func(t *testing.T, backend store.Backend) {
+		k := newKit(t, backend, options{})
+		revoke := func(token string) answer {
+			return k.send("POST", "/revoke", "token="+token, "Content-Type", formType)
+		}
+		for name, choose := range map[string]func(first, second grant.Response) string{
+			"access token":              func(_, second grant.Response) string { return second.AccessToken },
+			"refresh token":             func(_, second grant.Response) string { return second.RefreshToken },
+			"access token, old":         func(first, _ grant.Response) string { return first.AccessToken },
+			"refresh token, old":        func(first, _ grant.Response) string { return first.RefreshToken },
+			"access token, expired":     func(first, _ grant.Response) string { k.sleep(time.Hour); return first.AccessToken },
+			"with a hint that is wrong": func(first, _ grant.Response) string { return first.AccessToken + "&token_type_hint=refresh_token" },
+		} {
+			t.Run(name, func(t *testing.T) {
+				other := k.login()
+				first := k.login()
+				second := k.mustRefresh(first.RefreshToken)
+				got := revoke(choose(first, second))
+				require.Equal(t, 200, got.status, got.body)
+				assert.Equal(t, "no-store", got.header.Get("Cache-Control"))
+				assert.Equal(t, 401, k.get("/protected", first.AccessToken).status)
+				assert.Equal(t, 401, k.get("/protected", second.AccessToken).status)
+				assert.Equal(t, 400, k.refresh(second.RefreshToken).status)
+				assert.Equal(t, 200, k.refresh(other.RefreshToken).status, "another session goes on")
+				assert.Equal(t, 200, revoke(second.RefreshToken).status, "twice is as good as once")
+			})
+		}
+		late := k.login()
+		k.sleep(40 * 24 * time.Hour)
+		assert.Equal(t, 200, revoke(late.RefreshToken).status, "the session itself has expired")
+
+		good := k.login()
+		for _, garbage := range []string{"x", "a.b.c", good.AccessToken[:len(good.AccessToken)-6] + "AAAAAA"} {
+			assert.Equal(t, 200, revoke(garbage).status)
+		}
+		assert.Equal(t, 200, k.get("/protected", good.AccessToken).status)
+		for body, status := range map[string]int{"": 400, "token=": 400, "token=a&token=b": 400} {
+			assert.Equal(t, status, k.send("POST", "/revoke", body, "Content-Type", formType).status, body)
+		}
+		assert.Equal(t, 405, k.send("GET", "/revoke?token=x", "").status)
+		assert.Equal(t, 400, k.send("POST", "/revoke?token=x", "", "Content-Type", formType).status)
+	})
+}
+
+func TestIntrospection(t *testing.T) {
+	eachStore(t, func(t *testing.T, backend store.Backend) {
+		k := newKit(t, backend, options{})
+		server, err := k.accounts.Create(t.Context(), store.NewAccount{Name: "server", Email: "server@example.org", Groups: []string{"introspect"}})
+		require.NoError(t, err)
+		ask := func(token string, headers ...string) answer {
+			if len(headers) == 0 {
+				own, err := k.server.Issue(t.Context(), server.ID, grant.Origin{})
+				require.NoError(t, err)
+				headers = []string{"Authorization", "Bearer " + own.AccessToken}
+			}
+			return k.send("POST", "/introspect", "token="+token, append(headers, "Content-Type", formType)...)
+		}
+		tokens := k.mustToken(passwordForm + "&client_id=app")
+		got := ask(tokens.AccessToken)
+		require.Equal(t, 200, got.status, got.body)
+		assertTokenHeaders(t, got)
+		members := got.json(t)
+		assert.NotEmpty(t, members["jti"])
+		assert.NotEmpty(t, members["sid"])
+		delete(members, "jti")
+		delete(members, "sid")
+		assert.Equal(t, map[string]any{
+			"active": true, "token_type": "Bearer", "client_id": "app", "username": "ada", "sub": k.account.ID.Hex(),
+			"iss": issuerURL, "aud": []any{audience}, "iat": float64(epoch.Unix()), "exp": float64(epoch.Unix() + 900),
+		}, members)
+
+		for name, token := range map[string]string{"refresh token": tokens.RefreshToken, "garbage": "x"} {
+			got := ask(token)
+			assert.Equal(t, 200, got.status, name)
+			assert.Equal(t, `{"active":false}`, got.body, name)
+		}
+		// It counts as use: the token before is reuse afterwards.
+		second := k.mustRefresh(tokens.RefreshToken)
+		ask(second.AccessToken)
+		k.sleep(time.Minute)
+		assert.Equal(t, 400, k.refresh(tokens.RefreshToken).status)
+		assert.Equal(t, `{"active":false}`, ask(second.AccessToken).body, "the session has ended")
+
+		expired := k.login()
+		k.sleep(15 * time.Minute)
+		assert.Equal(t, `{"active":false}`, ask(expired.AccessToken).body)
+		disabled := k.login()
+		require.NoError(t, k.accounts.Disable(t.Context(), k.account.ID))
+		assert.Equal(t, `{"active":false}`, ask(disabled.AccessToken).body)
+
+		require.NoError(t, k.accounts.Enable(t.Context(), k.account.ID))
+		caller := k.login()
+		for name, headers := range map[string][]string{
+			"nobody":           {"X", "y"},
+			"not in the group": {"Authorization", "Bearer " + caller.AccessToken},
+			"bad token":        {"Authorization", "Bearer x"},
+			"refresh token":    {"Authorization", "Bearer " + caller.RefreshToken},
+			"unknown client":   {"Authorization", "Basic YTpi"},
+		} {
+			got := ask(caller.AccessToken, headers...)
+			assert.Equal(t, 401, got.status, name)
+			assert.NotEmpty(t, got.header.Get("WWW-Authenticate"), name)
+			assert.NotContains(t, got.body, "active", name)
+		}
+		assert.Equal(t, 400, ask("").status)
+		assert.Equal(t, 405, k.send("GET", "/introspect?token=x", "").status)
+		assert.Equal(t, 400, k.send("POST", "/introspect?token=x", "", "Content-Type", formType).status)
+	})
+}
+
+func TestClients(t *testing.T) {
+	secret, hash := grant.NewClientSecret()
+	oddSecret := "p%:+ " + secret
+	oddHash, err := grant.HashClientSecret(oddSecret)
+	require.NoError(t, err)
+	clients, err := grant.NewClients(
+		grant.Client{ID: "app", AccessTTL: time.Minute, RefreshTTL: time.Hour, SessionTTL: 90 * time.Minute},
+		grant.Client{ID: "web", SecretHash: hash},
+		grant.Client{ID: "odd id:+", SecretHash: oddHash},
+		grant.Client{ID: "login-only", Grants: []string{grant.GrantPassword}},
+		grant.Client{ID: "api", SecretHash: hash, Grants: []string{}, MayIntrospect: true},
+		grant.Client{ID: "other-api", SecretHash: hash, MayIntrospect: true, Audience: "https://other.example.org"},
+	)
+	require.NoError(t, err)
+	eachStore(t, func(t *testing.T, backend store.Backend) {
+		k := newKit(t, backend, options{grant: func(c *grant.Config) { c.Clients = clients }})
+		basic := func(id, secret string) []string {
+			request := httptest.NewRequest("POST", "/", nil)
+			request.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
+			return []string{"Authorization", request.Header.Get("Authorization")}
+		}
+		for name, test := range map[string]struct {
+			form    string
+			headers []string
+			status  int
+			code    string
+		}{
+			"public":                  {form: "&client_id=app", status: 200},
+			"public, empty secret":    {form: "&client_id=app&client_secret=", status: 200},
+			"public in the header":    {headers: basic("app", ""), status: 200},
+			"public with a secret":    {form: "&client_id=app&client_secret=x", status: 401, code: "invalid_client"},
+			"nobody":                  {status: 401, code: "invalid_client"},
+			"unknown":                 {form: "&client_id=who", status: 401, code: "invalid_client"},
+			"unknown in the header":   {headers: basic("who", "x"), status: 401, code: "invalid_client"},
+			"confidential, header":    {headers: basic("web", secret), status: 200},
+			"confidential, body":      {form: "&client_id=web&client_secret=" + secret, status: 200},
+			"both, the same":          {form: "&client_id=web&client_secret=" + secret, headers: basic("web", secret), status: 400, code: "invalid_request"},
+			"id also in the body":     {form: "&client_id=web", headers: basic("web", secret), status: 200},
+			"form-urlencoded halves":  {headers: basic("odd id:+", oddSecret), status: 200},
+			"confidential, no secret": {form: "&client_id=web", status: 401, code: "invalid_client"},
+			"wrong secret, header":    {headers: basic("web", secret+"x"), status: 401, code: "invalid_client"},
+			"wrong secret, body":      {form: "&client_id=web&client_secret=x", status: 401, code: "invalid_client"},
+			"grant not allowed":       {headers: basic("api", secret), status: 400, code: "unauthorized_client"},
+		} {
+			t.Run(name, func(t *testing.T) {
+				got := k.token(passwordForm+test.form, test.headers...)
+				require.Equal(t, test.status, got.status, got.body)
+				assertTokenHeaders(t, got)
+				if test.status != 200 {
+					assert.Equal(t, test.code, got.json(t)["error"])
+				}
+				challenge := got.header.Get("WWW-Authenticate")
+				assert.Equal(t, test.status == 401 && test.headers != nil, strings.HasPrefix(challenge, "Basic "), challenge)
+			})
+		}
+
+		ours := k.mustToken(passwordForm + "&client_id=app")
+		assert.Equal(t, int64(60), ours.ExpiresIn)
+		assert.Equal(t, "invalid_grant", k.token(refreshForm(ours.RefreshToken), basic("web", secret)...).json(t)["error"])
+		assert.Equal(t, "invalid_client", k.token(refreshForm(ours.RefreshToken)).json(t)["error"])
+		assert.Equal(t, "unauthorized_client", k.token(refreshForm(ours.RefreshToken) + "&client_id=login-only").json(t)["error"])
+		k.sleep(59 * time.Minute)
+		ours = k.mustToken(refreshForm(ours.RefreshToken) + "&client_id=app")
+		k.sleep(30*time.Minute + 50*time.Second)
+		last := k.mustToken(refreshForm(ours.RefreshToken) + "&client_id=app")
+		assert.Equal(t, int64(10), last.ExpiresIn, "the session of this client ends after 90 minutes")
+
+		revoke := func(form string, headers ...string) answer {
+			return k.send("POST", "/revoke", form, append(headers, "Content-Type", formType)...)
+		}
+		got := revoke("token="+last.AccessToken, basic("web", secret)...)
+		assert.Equal(t, 400, got.status)
+		assert.Equal(t, "invalid_grant", got.json(t)["error"])
+		assert.Equal(t, 401, revoke("token="+last.AccessToken+"&client_id=who").status)
+		assert.Equal(t, 200, k.get("/protected", last.AccessToken).status)
+		assert.Equal(t, 200, revoke("token=garbage&client_id=app").status)
+		assert.Equal(t, 200, revoke("token="+last.AccessToken+"&client_id=app").status)
+		assert.Equal(t, 401, k.get("/protected", last.AccessToken).status)
+
+		fresh := k.mustToken(passwordForm + "&client_id=app")
+		ask := func(headers ...string) answer {
+			return k.send("POST", "/introspect", "token="+fresh.AccessToken, append(headers, "Content-Type", formType)...)
+		}
+		assert.Contains(t, ask(basic("api", secret)...).body, `"active":true`)
+		assert.Equal(t, `{"active":false}`, ask(basic("other-api", secret)...).body, "tokens of another audience")
+		assert.Equal(t, 401, ask(basic("web", secret)...).status)
+		assert.Equal(t, 401, ask(basic("api", "x")...).status)
+	})
+}
+
+func TestMetadataAndKeys(t *testing.T) {
+	shared, err := tokens.GenerateKey(tokens.HS512)
+	require.NoError(t, err)
+	public, err := tokens.GenerateKey(tokens.EdDSA)
+	require.NoError(t, err)
+	keys, err := tokens.NewKeyring(shared)
+	require.NoError(t, err)
+	metadata, err := grant.MetadataHandler(grant.Metadata{
+		Issuer: issuerURL, TokenEndpoint: issuerURL + "/token", RevocationEndpoint: issuerURL + "/revoke",
+		IntrospectionEndpoint: issuerURL + "/introspect", JWKSURI: issuerURL + "/jwks", Keys: keys, Clients: true,
+	})
+	require.NoError(t, err)
+	mux := http.NewServeMux()
+	mux.Handle("/metadata", metadata)
+	mux.Handle("/jwks", grant.JWKSHandler(keys))
+	web := httptest.NewServer(mux)
+	defer web.Close()
+	k := &kit{t: t, url: web.URL}
+
+	assert.Equal(t, map[string]any{
+		"issuer": issuerURL, "token_endpoint": issuerURL + "/token", "revocation_endpoint": issuerURL + "/revoke",
+		"introspection_endpoint":                        issuerURL + "/introspect",
+		"grant_types_supported":                         []any{"password", "refresh_token"},
+		"response_types_supported":                      []any{},
+		"token_endpoint_auth_methods_supported":         []any{"client_secret_basic", "client_secret_post", "none"},
+		"revocation_endpoint_auth_methods_supported":    []any{"client_secret_basic", "client_secret_post", "none"},
+		"introspection_endpoint_auth_methods_supported": []any{"client_secret_basic", "client_secret_post"},
+	}, k.send("GET", "/metadata", "").json(t))
+	assert.JSONEq(t, `{"keys":[]}`, k.send("GET", "/jwks", "").body, "a shared secret is never published")
+
+	before := k.send("GET", "/jwks", "")
+	require.NoError(t, keys.Replace(shared, public))
+	after := k.send("GET", "/jwks", "")
+	assert.NotEqual(t, before.header.Get("ETag"), after.header.Get("ETag"))
+	assert.Equal(t, issuerURL+"/jwks", k.send("GET", "/metadata", "").json(t)["jwks_uri"])
+	published := after.json(t)["keys"].([]any)
+	require.Len(t, published, 1)
+	members := published[0].(map[string]any)
+	assert.NotEmpty(t, members["x"])
+	delete(members, "x")
+	assert.Equal(t, map[string]any{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": public.ID()}, members)
+
+	for _, path := range []string{"/metadata", "/jwks"} {
+		got := k.send("GET", path, "")
+		assert.Equal(t, "application/json", got.header.Get("Content-Type"))
+		assert.Contains(t, got.header.Get("Cache-Control"), "public, max-age=")
+		assert.Equal(t, 304, k.send("GET", path, "", "If-None-Match", got.header.Get("ETag")).status)
+		assert.Equal(t, 200, k.send("HEAD", path, "").status)
+		assert.Equal(t, 405, k.send("POST", path, "").status)
+	}
+	for issuer, want := range map[string]string{
+		"https://x":          "/.well-known/oauth-authorization-server",
+		"https://x/":         "/.well-known/oauth-authorization-server",
+		"https://x/a/b":      "/.well-known/oauth-authorization-server/a/b",
+		"https://x:8/a%20b/": "/.well-known/oauth-authorization-server/a%20b",
+	} {
+		path, err := grant.MetadataPath(issuer)
+		require.NoError(t, err)
+		assert.Equal(t, want, path)
+	}
 }

@@ -23,13 +23,14 @@ import (
 // application is the kit put together.
 type application struct {
 	handler http.Handler
+	reload  func()
 	close   func() error
 }
 
 func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stderr io.Writer) (_ *application, err error) {
 	keyring, err := openKeys(s, logger)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("-key-file: %w", err)
 	}
 	issuer, err := tokens.NewIssuer(tokens.IssuerConfig{Keys: keyring, Issuer: s.issuer, Audience: s.audience})
 	if err != nil {
@@ -63,7 +64,7 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 		return nil, err
 	}
 
-	server, err := grant.NewServer(grant.Config{Accounts: accounts, Issuer: issuer, AccessTTL: s.accessTTL, Logger: logger})
+	server, err := grant.NewServer(grant.Config{Accounts: accounts, Issuer: issuer, AccessTTL: s.accessTTL, RecordOrigin: true, Logger: logger})
 	if err != nil {
 		return nil, err
 	}
@@ -74,29 +75,84 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 
 	mux := http.NewServeMux()
 	mux.Handle("/token", grant.Handler(server))
+	mux.Handle("/revoke", grant.RevokeHandler(server))
+	mux.Handle("/introspect", grant.IntrospectHandler(server, grant.IntrospectConfig{
+		Verifier: verifier, Allow: mayIntrospect(auth),
+	}))
+	if err := publish(mux, s.issuer, keyring); err != nil {
+		return nil, fmt.Errorf("-issuer: %w", err)
+	}
 	mux.Handle("GET /me", auth.Require(http.HandlerFunc(serveMe)))
 	mux.Handle("GET /public", auth.Optional(http.HandlerFunc(serveAccountID)))
 	mux.Handle("GET /admin", auth.RequireGroup(store.AdminGroup)(http.HandlerFunc(serveAccountID)))
+	sessions := sessionHandlers{accounts}
+	mux.Handle("GET /me/sessions", auth.Require(http.HandlerFunc(sessions.list)))
+	mux.Handle("DELETE /me/sessions", auth.Require(http.HandlerFunc(sessions.endAll)))
+	mux.Handle("DELETE /me/sessions/{id}", auth.Require(http.HandlerFunc(sessions.end)))
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		if err := accounts.Ping(r.Context()); err != nil {
 			http.Error(w, "the store does not answer", http.StatusServiceUnavailable)
 		}
 	})
-	return &application{handler: mux, close: closeBackend}, nil
+	return &application{
+		handler: mux,
+		reload:  func() { reloadKeys(keyring, s.keyFile, logger) },
+		close:   closeBackend,
+	}, nil
+}
+
+// publish mounts the two well-known documents. Every URL in them is made from the
+// issuer.
+func publish(mux *http.ServeMux, issuer string, keyring *tokens.Keyring) error {
+	const jwksPath = "/.well-known/jwks.json"
+	base := strings.TrimSuffix(issuer, "/")
+	metadata, err := grant.MetadataHandler(grant.Metadata{
+		Issuer:                issuer,
+		TokenEndpoint:         base + "/token",
+		RevocationEndpoint:    base + "/revoke",
+		IntrospectionEndpoint: base + "/introspect",
+		JWKSURI:               base + jwksPath,
+		Keys:                  keyring,
+	})
+	if err != nil {
+		return err
+	}
+	path, err := grant.MetadataPath(issuer)
+	if err != nil {
+		return err
+	}
+	root, err := grant.MetadataPath("")
+	if err != nil {
+		return err
+	}
+	mux.Handle(root, metadata)
+	if path != root { // the issuer has a path
+		mux.Handle(path, metadata)
+	}
+	mux.Handle(jwksPath, grant.JWKSHandler(keyring))
+	return nil
+}
+
+// mayIntrospect lets accounts of two groups ask about tokens.
+func mayIntrospect(auth *middleware.Authenticator) func(*http.Request) (bool, error) {
+	return func(r *http.Request) (bool, error) {
+		caller, err := auth.AuthenticateRequest(r)
+		var refused *middleware.Error
+		if errors.As(err, &refused) && refused.Status != http.StatusServiceUnavailable {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		return caller.Account.InGroup("introspect") || caller.Account.InGroup(store.AdminGroup), nil
+	}
 }
 
 func openKeys(s *settings, logger *slog.Logger) (*tokens.Keyring, error) {
-	keys, created, err := tokens.LoadOrCreateKeys(s.keyFile, tokens.HS512)
+	_, created, err := tokens.LoadOrCreateKeys(s.keyFile, tokens.HS512)
 	if err != nil {
-		return nil, fmt.Errorf("-key-file: %w", err)
-	}
-	keyring, err := tokens.NewKeyring(keys...)
-	if err != nil {
-		return nil, fmt.Errorf("-key-file: %s: %w", s.keyFile, err)
-	}
-	if keyring.Active() == nil {
-		return nil, fmt.Errorf("-key-file: %s: none of its keys can sign: a private key or a secret is needed, not a public key", s.keyFile)
+		return nil, err
 	}
 	if created {
 		logger.Info("made a new signing key", "file", s.keyFile)
@@ -104,7 +160,11 @@ func openKeys(s *settings, logger *slog.Logger) (*tokens.Keyring, error) {
 			logger.Warn("every process over the same database needs this same key file: copy it to the others", "file", s.keyFile)
 		}
 	}
-	return keyring, nil
+	keys, err := loadKeys(s.keyFile)
+	if err != nil {
+		return nil, err
+	}
+	return tokens.NewKeyring(keys...)
 }
 
 func openStore(ctx context.Context, location string, logger *slog.Logger) (backend store.Backend, closeBackend func() error, err error) {

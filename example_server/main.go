@@ -3,7 +3,9 @@
 //
 //	go run ./example_server
 //
-// It needs no database and no configuration. Run it with -help for its flags.
+// It needs no database and no configuration. Run it with -help for its flags, and
+// "example_server keys -help" for how keys are rotated. SIGHUP reads the key file
+// again.
 package main
 
 import (
@@ -36,6 +38,9 @@ func main() {
 
 // run serves until the context ends and the requests in flight are answered.
 func run(ctx context.Context, arguments []string, getenv func(string) string, stdout, stderr io.Writer) (err error) {
+	if len(arguments) > 0 && arguments[0] == "keys" {
+		return runKeys(arguments[1:], getenv, stdout, stderr)
+	}
 	settings, err := parseSettings(arguments, getenv, stderr)
 	if err != nil {
 		return err
@@ -65,21 +70,29 @@ func run(ctx context.Context, arguments []string, getenv func(string) string, st
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
-	return serve(ctx, server, listener, stdout)
+	return serve(ctx, server, listener, app.reload, stdout)
 }
 
 // shutdownTimeout is how long requests in flight may take to finish; none takes
 // longer than WriteTimeout.
 const shutdownTimeout = 35 * time.Second
 
-func serve(ctx context.Context, server *http.Server, listener net.Listener, stdout io.Writer) error {
+func serve(ctx context.Context, server *http.Server, listener net.Listener, reload func(), stdout io.Writer) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	fmt.Fprintf(stdout, "listening on http://%s\n", listener.Addr())
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
+	for running := true; running; {
+		select {
+		case err := <-failed:
+			return err
+		case <-hangup:
+			reload()
+		case <-ctx.Done():
+			running = false
+		}
 	}
 	timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()

@@ -24,6 +24,8 @@ type settings struct {
 	accessTTL, refreshTTL, sessionTTL, reuseInterval, lostReplyWindow time.Duration
 }
 
+const defaultRefreshTTL = 720 * time.Hour
+
 func parseSettings(arguments []string, getenv func(string) string, stderr io.Writer) (*settings, error) {
 	s := new(settings)
 	flags := flag.NewFlagSet("example_server", flag.ContinueOnError)
@@ -39,7 +41,7 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 	flags.StringVar(&s.rootName, "root-name", "root", "name of the account that is made on first start")
 	flags.StringVar(&s.rootEmail, "root-email", "root@localhost", "e-mail of that account; its password is taken from OAUTHSV_ROOT_PASSWORD, or made up and printed once")
 	flags.DurationVar(&s.accessTTL, "access-ttl", 15*time.Minute, "lifetime of access tokens")
-	flags.DurationVar(&s.refreshTTL, "refresh-ttl", 720*time.Hour, "lifetime of a session after its last refresh")
+	flags.DurationVar(&s.refreshTTL, "refresh-ttl", defaultRefreshTTL, "lifetime of a session after its last refresh")
 	flags.DurationVar(&s.sessionTTL, "session-ttl", 2160*time.Hour, "lifetime of a session after its login; 0 for none")
 	flags.DurationVar(&s.reuseInterval, "reuse-interval", 10*time.Second, "how long after a refresh the old refresh token still works, at most 60s; 0 is strict")
 	flags.DurationVar(&s.lostReplyWindow, "lost-reply-window", 0, "how long the old one works if the new access token was never used; 0 turns it off (default: the refresh TTL)")
@@ -47,7 +49,7 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 
 	err := flags.Parse(arguments)
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(stderr, "Usage of example_server:")
+		fmt.Fprintln(stderr, "Usage: example_server [flags], or: example_server keys [flags] COMMAND")
 		flags.SetOutput(stderr)
 		flags.PrintDefaults()
 		return nil, err

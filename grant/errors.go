@@ -55,12 +55,7 @@ func asError(err error) *Error {
 		return already
 	case errors.Is(err, store.ErrCredentials):
 		return &Error{Code: CodeInvalidGrant, Description: "unknown name or wrong password", Status: http.StatusBadRequest, Err: err}
-	case errors.Is(err, tokens.ErrInvalid),
-		errors.Is(err, errOtherClient),
-		errors.Is(err, store.ErrNotFound),
-		errors.Is(err, store.ErrDisabled),
-		errors.Is(err, store.ErrSessionEnded),
-		errors.Is(err, store.ErrRefreshReused):
+	case isInvalidGrant(err):
 		return &Error{Code: CodeInvalidGrant, Description: "the grant is invalid, expired or revoked", Status: http.StatusBadRequest, Err: err}
 	}
 	// Whatever else it is, it is not the client's fault.
@@ -68,6 +63,16 @@ func asError(err error) *Error {
 		Code: CodeTemporarilyUnavailable, Description: "try again later",
 		Status: http.StatusServiceUnavailable, RetryAfter: retryAfter, Err: err,
 	}
+}
+
+// isInvalidGrant: the token is not good, for a reason that is not an outage.
+func isInvalidGrant(err error) bool {
+	return errors.Is(err, tokens.ErrInvalid) ||
+		errors.Is(err, errOtherClient) ||
+		errors.Is(err, store.ErrNotFound) ||
+		errors.Is(err, store.ErrDisabled) ||
+		errors.Is(err, store.ErrSessionEnded) ||
+		errors.Is(err, store.ErrRefreshReused)
 }
 
 var errOtherClient = errors.New("grant: the token was issued to another client")

@@ -33,6 +33,7 @@ const (
 	EventRefreshFailed      EventType = "refresh_failed"
 	// EventSessionEvicted: a session was ended to make room for another.
 	EventSessionEvicted EventType = "session_evicted"
+	EventSessionRevoked EventType = "session_revoked"
 )
 
 // Event is something that happened. It holds no password, no token, and no name
@@ -58,7 +59,7 @@ func (s *Server) event(ctx context.Context, event Event) {
 
 func (e *Event) level() slog.Level {
 	switch e.Type {
-	case EventLoginSucceeded, EventSessionIssued, EventTokenRefreshed, EventRefreshTokenReplayed:
+	case EventLoginSucceeded, EventSessionIssued, EventTokenRefreshed, EventRefreshTokenReplayed, EventSessionRevoked:
 		return slog.LevelInfo
 	}
 	return slog.LevelWarn

@@ -32,6 +32,9 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) (*Response, *Erro
 	if failure != nil {
 		return nil, failure
 	}
+	if _, failure = s.authenticate(r.Context(), client); failure != nil {
+		return nil, failure
+	}
 	origin := Origin{ClientID: client.id, Address: s.config.ClientAddress(r), UserAgent: r.UserAgent()}
 
 	var response *Response
@@ -39,12 +42,12 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) (*Response, *Erro
 	switch parameters["grant_type"] {
 	case "":
 		return nil, invalidRequest("grant_type is missing")
-	case "password":
+	case GrantPassword:
 		if parameters["username"] == "" || parameters["password"] == "" {
 			return nil, invalidRequest("username or password is missing")
 		}
 		response, err = s.Password(r.Context(), PasswordRequest{origin, parameters["username"], parameters["password"]})
-	case "refresh_token":
+	case GrantRefreshToken:
 		if parameters["refresh_token"] == "" {
 			return nil, invalidRequest("refresh_token is missing")
 		}
@@ -98,8 +101,12 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	}
 	header := w.Header()
 	header.Set("Content-Type", "application/json;charset=UTF-8")
-	header.Set("Cache-Control", "no-store")
-	header.Set("Pragma", "no-cache")
+	noStore(header)
 	w.WriteHeader(status)
 	_, _ = w.Write(text) // the client is gone: nobody is left to tell
+}
+
+func noStore(header http.Header) {
+	header.Set("Cache-Control", "no-store")
+	header.Set("Pragma", "no-cache")
 }

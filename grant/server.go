@@ -22,6 +22,10 @@ type Config struct {
 	// AccessTTL is how long an access token is good, in whole seconds. The
 	// default is 15 minutes. Refresh tokens live as long as their session.
 	AccessTTL time.Duration
+	// Clients, if set, are the clients that may use the server at all. Without it
+	// there are no clients to speak of: a client_id is recorded as it was sent and
+	// no secret is checked.
+	Clients ClientRegistry
 	// DefaultClientID is what tokens say of a client that sends no well-formed
 	// client_id. The default is "default".
 	DefaultClientID string
@@ -139,8 +143,16 @@ const tokenTypeBearer = "Bearer" // RFC 6750 section 4
 
 // Password is the password grant (RFC 6749 section 4.3). Every error is an
 // *[Error]; an unknown name, a wrong password and a disabled account give the
-// same one.
+// same one. With a client registry the ClientID must be that of a client which the
+// caller has authenticated.
 func (s *Server) Password(ctx context.Context, request PasswordRequest) (*Response, error) {
+	client, failure := s.client(ctx, request.ClientID)
+	if failure != nil {
+		return nil, failure
+	}
+	if !client.may(GrantPassword) {
+		return nil, unauthorizedClient()
+	}
 	request.Origin = s.tidy(request.Origin)
 	account, err := s.config.Accounts.Authenticate(ctx, request.Username, request.Password)
 	if err != nil {
@@ -153,22 +165,26 @@ func (s *Server) Password(ctx context.Context, request PasswordRequest) (*Respon
 			return nil, refusal
 		}
 	}
-	return s.start(ctx, account, request.Origin, EventLoginSucceeded)
+	return s.start(ctx, account, client, request.Origin, EventLoginSucceeded)
 }
 
 // Issue starts a session for an account without a password: for administration,
 // service accounts, invitations. Whoever calls it answers for who gets the
 // tokens. Every error is an *[Error] that wraps the store's.
 func (s *Server) Issue(ctx context.Context, id store.ID, origin Origin) (*Response, error) {
+	client, failure := s.client(ctx, origin.ClientID)
+	if failure != nil {
+		return nil, failure
+	}
 	account, err := s.config.Accounts.FindByID(ctx, id)
 	if err != nil {
 		return nil, asError(err)
 	}
-	return s.start(ctx, account, s.tidy(origin), EventSessionIssued)
+	return s.start(ctx, account, client, s.tidy(origin), EventSessionIssued)
 }
 
-func (s *Server) start(ctx context.Context, account *store.Account, origin Origin, success EventType) (*Response, error) {
-	start := store.NewSession{ClientID: origin.ClientID}
+func (s *Server) start(ctx context.Context, account *store.Account, client *Client, origin Origin, success EventType) (*Response, error) {
+	start := store.NewSession{ClientID: origin.ClientID, Lifetimes: client.lifetimes()}
 	if s.config.RecordOrigin {
 		start.Address, start.UserAgent = origin.Address, origin.UserAgent
 	}
@@ -176,7 +192,7 @@ func (s *Server) start(ctx context.Context, account *store.Account, origin Origi
 	if err != nil {
 		return nil, s.loginFailed(ctx, origin, err)
 	}
-	response, err := s.respond(state)
+	response, err := s.respond(state, client)
 	if err != nil {
 		return nil, asError(err)
 	}
@@ -188,19 +204,27 @@ func (s *Server) start(ctx context.Context, account *store.Account, origin Origi
 }
 
 // Refresh is the refresh of tokens (RFC 6749 section 6), with rotation. Every
-// error is an *[Error].
+// error is an *[Error]. A token works for the client alone that it was issued to;
+// without a registry, a request that names no client is taken at its word.
 //
 // The checks run in the order signature, type, expiry, client, account, session,
 // generation; only the last can end a session.
 func (s *Server) Refresh(ctx context.Context, request RefreshRequest) (*Response, error) {
-	sentClientID := request.ClientID
+	client, failure := s.client(ctx, request.ClientID)
+	if failure != nil {
+		return nil, failure
+	}
+	if !client.may(GrantRefreshToken) {
+		return nil, unauthorizedClient()
+	}
+	named := request.ClientID != "" || client != nil
 	request.Origin = s.tidy(request.Origin)
 	token, err := s.config.Issuer.VerifyRefresh(request.RefreshToken)
 	if err != nil {
 		return nil, s.refreshFailed(ctx, Event{Origin: request.Origin}, err)
 	}
 	event := Event{SessionID: token.SessionID, Origin: request.Origin}
-	if sentClientID != "" && request.ClientID != token.ClientID {
+	if named && request.ClientID != token.ClientID {
 		return nil, s.refreshFailed(ctx, event, errOtherClient)
 	}
 	event.ClientID = token.ClientID
@@ -209,11 +233,11 @@ func (s *Server) Refresh(ctx context.Context, request RefreshRequest) (*Response
 	}
 	state, err := s.config.Accounts.RefreshSession(ctx, store.SessionRef{
 		AccountID: event.AccountID, SessionID: token.SessionID, Generation: token.Generation,
-	})
+	}, client.lifetimes())
 	if err != nil {
 		return nil, s.refreshFailed(ctx, event, err)
 	}
-	response, err := s.respond(state)
+	response, err := s.respond(state, client)
 	if err != nil {
 		return nil, asError(err)
 	}
@@ -227,9 +251,13 @@ func (s *Server) Refresh(ctx context.Context, request RefreshRequest) (*Response
 
 // respond signs the pair of tokens of the session's current generation. Neither
 // outlives the session.
-func (s *Server) respond(state *store.SessionState) (*Response, error) {
+func (s *Server) respond(state *store.SessionState, client *Client) (*Response, error) {
 	now := s.config.Now()
 	end := state.Session.Expires
+	accessTTL := s.accessTTL
+	if client != nil && client.AccessTTL != 0 {
+		accessTTL = int64(client.AccessTTL / time.Second)
+	}
 	claims := tokens.Claims{
 		Subject:    state.Account.ID.Hex(),
 		ClientID:   state.Session.ClientID,
@@ -241,7 +269,7 @@ func (s *Server) respond(state *store.SessionState) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if expiry := time.Unix(now.Unix()+s.accessTTL, 0); expiry.Before(end) {
+	if expiry := time.Unix(now.Unix()+accessTTL, 0); expiry.Before(end) {
 		claims.Expiry = expiry
 	}
 	access, err := s.config.Issuer.SignAccess(claims)
@@ -251,7 +279,7 @@ func (s *Server) respond(state *store.SessionState) (*Response, error) {
 	return &Response{
 		AccessToken:  access,
 		TokenType:    tokenTypeBearer,
-		ExpiresIn:    min(s.accessTTL, int64(end.Sub(now)/time.Second)),
+		ExpiresIn:    min(accessTTL, int64(end.Sub(now)/time.Second)),
 		RefreshToken: refresh,
 		AccountID:    state.Account.ID,
 		SessionID:    state.Session.ID,

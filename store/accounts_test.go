@@ -332,7 +332,7 @@ func TestChangesEndSessions(t *testing.T) {
 			for _, ref := range []store.SessionRef{first, second} {
 				_, err := k.AuthenticateSession(t.Context(), ref)
 				assert.Error(t, err)
-				_, err = k.RefreshSession(t.Context(), ref)
+				_, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{})
 				assert.Error(t, err)
 			}
 			if name != "Remove" {
@@ -400,7 +400,7 @@ func TestSessionBound(t *testing.T) {
 	}
 	first, second, third := start(), start(), start()
 	k.now = k.now.Add(time.Minute)
-	_, err := k.RefreshSession(t.Context(), store.SessionRef{AccountID: account.ID, SessionID: first.Session.ID, Generation: 1})
+	_, err := k.RefreshSession(t.Context(), store.SessionRef{AccountID: account.ID, SessionID: first.Session.ID, Generation: 1}, store.Lifetimes{})
 	require.NoError(t, err)
 
 	fourth := start()

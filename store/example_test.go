@@ -33,7 +33,7 @@ func Example() {
 	if err := accounts.Disable(ctx, ada.ID); err != nil {
 		panic(err)
 	}
-	_, err = accounts.RefreshSession(ctx, store.SessionRef{AccountID: ada.ID, SessionID: session.Session.ID, Generation: 1})
+	_, err = accounts.RefreshSession(ctx, store.SessionRef{AccountID: ada.ID, SessionID: session.Session.ID, Generation: 1}, store.Lifetimes{})
 	fmt.Println(err)
 	// Output:
 	// ada Ada@example.org true

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"time"
 )
@@ -21,7 +22,7 @@ import (
 // Of any number of calls at once with one token exactly one moves the session on.
 // A call whose write was done and whose reply was lost finds its RotationID when
 // it looks again, and answers as if the reply had come.
-func (a *Accounts) RefreshSession(ctx context.Context, ref SessionRef) (*SessionState, error) {
+func (a *Accounts) RefreshSession(ctx context.Context, ref SessionRef, lifetimes Lifetimes) (*SessionState, error) {
 	now := a.now()
 	rotationID := newRotationID()
 	state := new(SessionState)
@@ -42,7 +43,7 @@ func (a *Accounts) RefreshSession(ctx context.Context, ref SessionRef) (*Session
 		}
 		switch a.judge(session, ref.Generation, now) {
 		case rotate:
-			a.rotate(session, rotationID, now)
+			a.rotate(session, rotationID, now, lifetimes)
 			account.LastAction = now
 			state.Session = *session
 			return nil
@@ -89,22 +90,22 @@ func (a *Accounts) judge(session *Session, generation int64, now time.Time) verd
 	return reuse
 }
 
-func (a *Accounts) rotate(session *Session, rotationID int64, now time.Time) {
+func (a *Accounts) rotate(session *Session, rotationID int64, now time.Time, lifetimes Lifetimes) {
 	session.Generation++
 	session.RotationID = rotationID
 	session.Used = false
 	if now.After(session.Rotated) {
 		session.Rotated = now
 	}
-	session.Expires = a.expiry(session)
+	session.Expires = a.expiry(session, lifetimes)
 }
 
 // expiry is the earlier of what slides with each rotation and what does not, in
 // whole seconds as tokens count.
-func (a *Accounts) expiry(session *Session) time.Time {
-	expires := session.Rotated.Add(a.refreshTTL)
-	if a.sessionTTL > 0 {
-		if end := session.Created.Add(a.sessionTTL); end.Before(expires) {
+func (a *Accounts) expiry(session *Session, lifetimes Lifetimes) time.Time {
+	expires := session.Rotated.Add(cmp.Or(lifetimes.Refresh, a.refreshTTL))
+	if sessionTTL := cmp.Or(lifetimes.Session, a.sessionTTL); sessionTTL > 0 {
+		if end := session.Created.Add(sessionTTL); end.Before(expires) {
 			expires = end
 		}
 	}

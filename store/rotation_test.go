@@ -57,7 +57,7 @@ func TestRotationTable(t *testing.T) {
 			k := newKit(t, test.config)
 			ref := k.login(t, k.create(t, "ada"))
 			for ref.Generation < 3 {
-				_, err := k.RefreshSession(t.Context(), ref)
+				_, err := k.RefreshSession(t.Context(), ref, store.Lifetimes{})
 				require.NoError(t, err)
 				ref.Generation++
 			}
@@ -70,7 +70,7 @@ func TestRotationTable(t *testing.T) {
 
 			k.now = epoch.Add(test.after)
 			ref.Generation = test.presented
-			state, err := k.RefreshSession(t.Context(), ref)
+			state, err := k.RefreshSession(t.Context(), ref, store.Lifetimes{})
 			switch test.want {
 			case rotates:
 				require.NoError(t, err)
@@ -88,14 +88,14 @@ func TestRotationTable(t *testing.T) {
 					assert.True(t, state.Replayed)
 					assert.Equal(t, before, state.Session)
 					assert.Equal(t, before, k.session(t, ref))
-					state, err = k.RefreshSession(t.Context(), ref)
+					state, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{})
 				}
 			case isReuse:
 				require.ErrorIs(t, err, store.ErrRefreshReused)
 				assert.Empty(t, k.find(t, ref.AccountID).Sessions)
 				for generation := int64(1); generation <= 4; generation++ {
 					ref.Generation = generation
-					_, err = k.RefreshSession(t.Context(), ref)
+					_, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{})
 					assert.ErrorIs(t, err, store.ErrSessionEnded)
 					_, err = k.AuthenticateSession(t.Context(), ref)
 					assert.ErrorIs(t, err, store.ErrSessionEnded)
@@ -110,22 +110,22 @@ func TestRotationTable(t *testing.T) {
 func TestStolenTokenShows(t *testing.T) {
 	k := newKit(t, store.Config{})
 	ref := k.login(t, k.create(t, "ada"))
-	_, err := k.RefreshSession(t.Context(), ref) // the thief
+	_, err := k.RefreshSession(t.Context(), ref, store.Lifetimes{}) // the thief
 	require.NoError(t, err)
-	_, err = k.RefreshSession(t.Context(), ref) // the owner, as a replay
+	_, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{}) // the owner, as a replay
 	require.NoError(t, err)
 	ref.Generation = 2
 	_, err = k.AuthenticateSession(t.Context(), ref)
 	require.NoError(t, err)
 	k.now = k.now.Add(15 * time.Minute)
-	_, err = k.RefreshSession(t.Context(), ref) // one of the two goes on
+	_, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{}) // one of the two goes on
 	require.NoError(t, err)
 	used := ref
 	used.Generation = 3
 	_, err = k.AuthenticateSession(t.Context(), used)
 	require.NoError(t, err)
 	k.now = k.now.Add(15 * time.Minute)
-	_, err = k.RefreshSession(t.Context(), ref) // the other
+	_, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{}) // the other
 	require.ErrorIs(t, err, store.ErrRefreshReused)
 }
 
@@ -138,7 +138,7 @@ func TestSessionExpiry(t *testing.T) {
 
 	for hours := 8; hours <= 16; hours += 8 {
 		k.now = epoch.Add(time.Duration(hours) * time.Hour)
-		state, err := k.RefreshSession(t.Context(), ref)
+		state, err := k.RefreshSession(t.Context(), ref, store.Lifetimes{})
 		require.NoError(t, err)
 		ref.Generation++
 		want := k.now.Add(10 * time.Hour)
@@ -153,7 +153,7 @@ func TestSessionExpiry(t *testing.T) {
 	k.now = epoch.Add(24 * time.Hour)
 	_, err = k.AuthenticateSession(t.Context(), ref)
 	assert.ErrorIs(t, err, store.ErrSessionEnded)
-	_, err = k.RefreshSession(t.Context(), ref)
+	_, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{})
 	assert.ErrorIs(t, err, store.ErrSessionEnded)
 	sessions, err := k.Sessions(t.Context(), ref.AccountID)
 	require.NoError(t, err)
@@ -163,7 +163,7 @@ func TestSessionExpiry(t *testing.T) {
 	ref = endless.login(t, endless.create(t, "ada"))
 	for range 5000 {
 		endless.now = endless.now.Add(59 * time.Minute)
-		_, err := endless.RefreshSession(t.Context(), ref)
+		_, err := endless.RefreshSession(t.Context(), ref, store.Lifetimes{})
 		require.NoError(t, err)
 		ref.Generation++
 	}
@@ -173,12 +173,12 @@ func TestRefreshRefusals(t *testing.T) {
 	k := newKit(t, store.Config{})
 	account := k.create(t, "ada")
 	ref := k.login(t, account)
-	_, err := k.RefreshSession(t.Context(), store.SessionRef{AccountID: store.NewID(), SessionID: ref.SessionID, Generation: 1})
+	_, err := k.RefreshSession(t.Context(), store.SessionRef{AccountID: store.NewID(), SessionID: ref.SessionID, Generation: 1}, store.Lifetimes{})
 	assert.ErrorIs(t, err, store.ErrNotFound)
-	_, err = k.RefreshSession(t.Context(), store.SessionRef{AccountID: ref.AccountID, SessionID: "x", Generation: 1})
+	_, err = k.RefreshSession(t.Context(), store.SessionRef{AccountID: ref.AccountID, SessionID: "x", Generation: 1}, store.Lifetimes{})
 	assert.ErrorIs(t, err, store.ErrSessionEnded)
 	require.NoError(t, k.Disable(t.Context(), account.ID))
-	_, err = k.RefreshSession(t.Context(), ref)
+	_, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{})
 	assert.ErrorIs(t, err, store.ErrDisabled)
 }
 
@@ -195,7 +195,7 @@ func TestUsedMark(t *testing.T) {
 	authenticate(1)
 	assert.Equal(t, writes, backend.updates, "no generation is before the first")
 
-	_, err := k.RefreshSession(t.Context(), ref)
+	_, err := k.RefreshSession(t.Context(), ref, store.Lifetimes{})
 	require.NoError(t, err)
 	writes = backend.updates
 	authenticate(1)
@@ -250,13 +250,13 @@ func TestLostRepliesChangeNothingTwice(t *testing.T) {
 	account := k.create(t, "ada")
 	ref := k.login(t, account)
 	assert.Len(t, k.find(t, account.ID).Sessions, 1)
-	state, err := k.RefreshSession(ctx, ref)
+	state, err := k.RefreshSession(ctx, ref, store.Lifetimes{})
 	require.NoError(t, err)
 	assert.Equal(t, int64(2), state.Session.Generation)
 	assert.False(t, state.Replayed)
 	assert.Equal(t, int64(2), k.session(t, ref).Generation)
 
-	_, err = k.RefreshSession(ctx, ref)
+	_, err = k.RefreshSession(ctx, ref, store.Lifetimes{})
 	assert.ErrorIs(t, err, store.ErrRefreshReused)
 	ref = k.login(t, account)
 	require.NoError(t, k.EndSession(ctx, account.ID, ref.SessionID))

@@ -16,11 +16,18 @@ type SessionRef struct {
 	Generation int64
 }
 
-// NewSession is what a login says of itself. UserAgent and Address are optional.
+// NewSession is what a login says of itself. All but ClientID is optional.
 type NewSession struct {
 	ClientID  string
 	UserAgent string
 	Address   string
+	Lifetimes Lifetimes
+}
+
+// Lifetimes are those of Config for one client. Where one is 0 that of Config
+// holds; a negative Session is Off.
+type Lifetimes struct {
+	Refresh, Session time.Duration
 }
 
 // SessionState is a session at the moment of an operation, with its account.
@@ -53,7 +60,7 @@ func (a *Accounts) StartSession(ctx context.Context, account *Account, start New
 		Created:    now,
 		Rotated:    now,
 	}
-	session.Expires = a.expiry(&session)
+	session.Expires = a.expiry(&session, start.Lifetimes)
 	state := &SessionState{Session: session}
 	err := a.update(ctx, account.ID, func(current *Account) error {
 		state.Account = current

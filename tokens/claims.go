@@ -40,6 +40,9 @@ type Claims struct {
 	IssuedAt time.Time
 }
 
+// HasAudience tells whether the token is for the audience.
+func (c *Claims) HasAudience(audience string) bool { return slices.Contains(c.Audience, audience) }
+
 // AccessToken is a verified access token. It is proof of what was true when it
 // was issued: whether the session and the account still exist must be looked up.
 type AccessToken struct{ Claims }

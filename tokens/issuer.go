@@ -3,6 +3,7 @@ package tokens
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -128,26 +129,36 @@ func (i *Issuer) sign(claims Claims, to audience, header string, signer jws.Sign
 // VerifyRefresh verifies a refresh token that this issuer, or another process
 // with the same keys and configuration, has made. The error matches [ErrInvalid].
 func (i *Issuer) VerifyRefresh(compact string) (RefreshToken, error) {
-	claims, err := verify([]byte(compact), i.refreshKey)
+	now := i.now()
+	claims, err := verify([]byte(compact), now, i.keys.current.Load().refreshKey)
 	if err != nil {
 		return RefreshToken{}, err
 	}
-	if err := claims.check(i.issuer, i.tokenEndpoint[0], i.now(), 0); err != nil {
+	if err := claims.check(i.issuer, i.tokenEndpoint[0], now, 0); err != nil {
 		return RefreshToken{}, err
 	}
 	return RefreshToken{claims.export()}, nil
 }
 
-func (i *Issuer) refreshKey(segment []byte) (jws.Verifier, any, error) {
-	key, header, err := i.keys.current.Load().keyOf(segment, typeRefresh)
+// VerifyAny verifies a token of either kind that this issuer has made, whatever
+// the clock says of it: for revocation, since people log out late. It is no proof
+// that anybody may do anything now. The error matches [ErrInvalid].
+func (i *Issuer) VerifyAny(compact string) (Claims, error) {
+	set, audience := i.keys.current.Load(), i.tokenEndpoint[0]
+	var always time.Time // of which no key is over
+	claims, err := verify([]byte(compact), always, func(segment []byte, _ time.Time) (jws.Verifier, any, error) {
+		verifier, key, err := set.refreshKey(segment, always)
+		if errors.Is(err, ErrType) {
+			audience = i.audience[0]
+			return set.accessKey(segment, always)
+		}
+		return verifier, key, err
+	})
 	if err != nil {
-		return nil, nil, err
+		return Claims{}, err
 	}
-	if header.Algorithm != HS512 {
-		return nil, nil, ErrAlgorithm
+	if err := claims.check(i.issuer, audience, time.Unix(claims.Expiry, 0), time.Second); err != nil {
+		return Claims{}, err
 	}
-	if key.refreshSecret == nil {
-		return nil, nil, ErrUnknownKey
-	}
-	return refreshVerifier, key.refreshSecret, nil
+	return claims.export(), nil
 }

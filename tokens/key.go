@@ -11,6 +11,7 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"fmt"
+	"time"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/lestrrat-go/jwx/v2/jwk"
@@ -48,6 +49,8 @@ const (
 type Key struct {
 	id        string
 	algorithm Algorithm
+	state     State
+	until     time.Time // of a retired key, zero for no end
 
 	// private is what signs, nil in a key that only verifies; public is what
 	// verifies. Both are raw keys, as the algorithms of jwx take them fastest:
@@ -60,6 +63,21 @@ type Key struct {
 	refreshSecret               any
 	accessHeader, refreshHeader string
 }
+
+// State is what a key is used for while keys are rotated.
+type State string
+
+// The states of a key that can sign. A key from a file that says nothing of states
+// is active if it is the first that can sign, else it is as good as retired.
+const (
+	// Active: the one key that signs.
+	Active State = "active"
+	// Next: published and good for verifying, so that everybody knows it before
+	// it becomes active.
+	Next State = "next"
+	// Retired: verifies what it has signed, until the last of that has expired.
+	Retired State = "retired"
+)
 
 // refreshSigner and refreshVerifier serve every key: refresh tokens are HS512
 // whatever the algorithm of the access tokens is.
@@ -216,6 +234,15 @@ func (k *Key) ID() string { return k.id }
 
 // Algorithm is the one algorithm the key is used with.
 func (k *Key) Algorithm() Algorithm { return k.algorithm }
+
+// State is what the key file says of the key, empty where it says nothing.
+func (k *Key) State() State { return k.state }
+
+// VerifyUntil is when a retired key has verified its last token, zero for never.
+func (k *Key) VerifyUntil() time.Time { return k.until }
+
+// over tells whether a retired key has had its time.
+func (k *Key) over(now time.Time) bool { return !k.until.IsZero() && !now.Before(k.until) }
 
 // CanSign tells whether the key holds its private half or shared secret.
 func (k *Key) CanSign() bool { return k.private != nil }

@@ -1,201 +1,15 @@
 package tokens
 
 import (
-	"bytes"
 	"crypto/rand"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
-	"unicode"
-	"unicode/utf8"
-
-	"github.com/go-json-experiment/json/jsontext"
-	"github.com/lestrrat-go/jwx/v2/jwk"
+	"slices"
+	"time"
 )
-
-// ParseKeys reads the keys in data: a JWK or a JWK set (RFC 7517), PEM blocks
-// (PKCS #8, PKCS #1, SEC 1, PKIX), or else a raw HMAC secret, which is data
-// itself less one trailing newline where the rest is printable text.
-//
-// Data that begins like JSON, PEM or an SSH key is never taken as a raw secret.
-// A key whose "alg" or "use" does not fit, a short one, an encrypted one, a
-// certificate, and an empty set are refused with an error that matches [ErrKey].
-// Public keys are returned too: they verify and do not sign.
-func ParseKeys(data []byte) ([]*Key, error) {
-	start := bytes.TrimLeft(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), " \t\r\n")
-	switch {
-	case len(start) == 0:
-		return nil, keyError("the file is empty")
-	case bytes.HasPrefix(start, []byte("{")), bytes.HasPrefix(start, []byte("[")):
-		return parseJWKs(start)
-	case bytes.HasPrefix(start, []byte("-----BEGIN ")):
-		return parsePEM(start)
-	case beginsLikeForeignKey(start):
-		return nil, keyError("an SSH or PuTTY key, or text in UTF-16, is not read here; convert it to PEM (PKCS #8) or JWK")
-	}
-	key, err := newKey("", rawSecret(data))
-	if err != nil {
-		return nil, err
-	}
-	return []*Key{key}, nil
-}
-
-func beginsLikeForeignKey(data []byte) bool {
-	for _, prefix := range []string{"ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-", "---- BEGIN", "-----", "PuTTY-User-Key-File", "\xff\xfe", "\xfe\xff"} {
-		if bytes.HasPrefix(data, []byte(prefix)) {
-			return true
-		}
-	}
-	return false
-}
-
-// rawSecret drops the newline that editors and shells put after text. In binary
-// data a last byte of 0x0A is part of the secret.
-func rawSecret(data []byte) []byte {
-	text, found := bytes.CutSuffix(data, []byte("\n"))
-	if !found {
-		return data
-	}
-	text = bytes.TrimSuffix(text, []byte("\r"))
-	if !utf8.Valid(text) || bytes.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return data
-	}
-	return text
-}
-
-func parsePEM(data []byte) ([]*Key, error) {
-	var keys []*Key
-	for len(bytes.TrimSpace(data)) > 0 {
-		block, rest := pem.Decode(data)
-		if block == nil {
-			return nil, keyError("the PEM text is cut off or damaged")
-		}
-		data = rest
-		if block.Type == "EC PARAMETERS" {
-			continue // what "openssl ecparam -genkey" writes before the key
-		}
-		raw, err := parsePEMBlock(block)
-		if err != nil {
-			return nil, err
-		}
-		key, err := newKey("", raw)
-		if err != nil {
-			return nil, err
-		}
-		keys = append(keys, key)
-	}
-	if len(keys) == 0 {
-		return nil, keyError("the PEM text holds no key")
-	}
-	return keys, nil
-}
-
-func parsePEMBlock(block *pem.Block) (raw any, err error) {
-	if strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") || block.Type == "ENCRYPTED PRIVATE KEY" {
-		return nil, keyError("the PEM key is encrypted; decrypt it first, with: openssl pkey -in FILE -out NEWFILE")
-	}
-	switch block.Type {
-	case "PRIVATE KEY":
-		raw, err = x509.ParsePKCS8PrivateKey(block.Bytes)
-	case "RSA PRIVATE KEY":
-		raw, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-	case "EC PRIVATE KEY":
-		raw, err = x509.ParseECPrivateKey(block.Bytes)
-	case "PUBLIC KEY":
-		raw, err = x509.ParsePKIXPublicKey(block.Bytes)
-	case "RSA PUBLIC KEY":
-		raw, err = x509.ParsePKCS1PublicKey(block.Bytes)
-	default:
-		return nil, keyError("a PEM block of type %q is not a key that can be used here", block.Type)
-	}
-	if err != nil {
-		return nil, keyError("PEM block %q: %w", block.Type, err)
-	}
-	return raw, nil
-}
-
-func parseJWKs(data []byte) ([]*Key, error) {
-	// jwx overlooks members named twice and what follows the JSON text.
-	if !jsontext.Value(data).IsValid() {
-		return nil, keyError("the JSON text of the JWK is cut off, damaged, or names a member twice")
-	}
-	set, err := jwk.Parse(data)
-	if err != nil {
-		// The cause may quote the text, secret part included.
-		return nil, keyError("the JSON text is no JWK and no JWK set that can be read")
-	}
-	var keys []*Key
-	for i := range set.Len() {
-		entry, _ := set.Key(i)
-		key, err := fromJWK(entry)
-		if err != nil {
-			return nil, fmt.Errorf("key %d of %d: %w", i+1, set.Len(), err)
-		}
-		keys = append(keys, key)
-	}
-	if len(keys) == 0 {
-		return nil, keyError("the JWK set is empty")
-	}
-	return keys, nil
-}
-
-func fromJWK(entry jwk.Key) (*Key, error) {
-	var raw any
-	if err := entry.Raw(&raw); err != nil {
-		return nil, keyError("the JWK does not hold a usable key of type %q", entry.KeyType())
-	}
-	key, err := newKey(entry.KeyID(), raw)
-	if err != nil {
-		return nil, err
-	}
-	if alg := entry.Algorithm().String(); alg != "" && alg != string(key.algorithm) {
-		return nil, keyError(`"alg" of the JWK is %q, and its key can only serve %s`, alg, key.algorithm)
-	}
-	if use := entry.KeyUsage(); use != "" && use != "sig" {
-		return nil, keyError(`"use" of the JWK is %q, not "sig"`, use)
-	}
-	if operations := entry.KeyOps(); len(operations) > 0 {
-		needed := jwk.KeyOpVerify
-		if key.CanSign() {
-			needed = jwk.KeyOpSign
-		}
-		if !hasOperation(operations, needed) {
-			return nil, keyError(`"key_ops" of the JWK lacks %q`, needed)
-		}
-	}
-	return key, nil
-}
-
-func hasOperation(operations jwk.KeyOperationList, wanted jwk.KeyOperation) bool {
-	for _, operation := range operations {
-		if operation == wanted {
-			return true
-		}
-	}
-	return false
-}
-
-func (k *Key) encodeJWK(raw any) ([]byte, error) {
-	entry, err := jwk.FromRaw(raw)
-	if err != nil {
-		return nil, keyError("%v: %w", k, err)
-	}
-	for name, value := range map[string]string{
-		jwk.KeyIDKey:     k.id,
-		jwk.AlgorithmKey: string(k.algorithm),
-		jwk.KeyUsageKey:  "sig",
-	} {
-		if err := entry.Set(name, value); err != nil {
-			return nil, keyError("%v: %w", k, err)
-		}
-	}
-	return json.Marshal(entry)
-}
 
 // LoadKeys reads a key file with [ParseKeys]. The error names the file and
 // matches [fs.ErrNotExist] where there is none.
@@ -239,20 +53,172 @@ func LoadOrCreateKeys(path string, algorithm Algorithm) (keys []*Key, created bo
 // createFile makes path with the whole content or not at all, and leaves a file
 // that is there already as it is.
 func createFile(path string, content []byte) (created bool, err error) {
-	temporary := path + "." + rand.Text()
-	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	temporary, err := writeTemporary(path, content)
 	if err != nil {
 		return false, err
 	}
 	defer os.Remove(temporary)
-	_, err = file.Write(content)
-	err = errors.Join(err, file.Sync(), file.Close())
-	if err != nil {
-		return false, err
-	}
 	// Unlike a rename, a link never replaces what another process made meanwhile.
 	if err = os.Link(temporary, path); errors.Is(err, fs.ErrExist) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// KeyFile is a key file that is changed: keys are added, become active, and are
+// retired. The file is replaced as a whole, as a JWK set of mode 0600, so that a
+// reader finds the old keys or the new ones. Changes by two processes at once are
+// not kept apart: let one operator do it. A server takes a change over with
+// [Keyring.Replace].
+//
+// To rotate without downtime: Add, let every server read the file, Activate, let
+// every server read it again. Tokens of the old key stay good until they expire.
+type KeyFile struct {
+	// Path names the file, which [LoadKeys] can read.
+	Path string
+	// Now is the clock, time.Now by default.
+	Now func() time.Time
+}
+
+// Add makes a key for the algorithm, in the state [Next].
+func (f *KeyFile) Add(algorithm Algorithm) (*Key, error) {
+	added, err := GenerateKey(algorithm)
+	if err != nil {
+		return nil, err
+	}
+	added.state = Next
+	return added, f.change(func(keys []*Key) ([]*Key, error) { return append(keys, added), nil })
+}
+
+// Activate makes the key with the id the active one and retires the one that was:
+// it verifies for as long as tokens may live that it has signed, which is what
+// lifetime must say, the longest time between two refreshes.
+func (f *KeyFile) Activate(id string, lifetime time.Duration) error {
+	return f.change(func(keys []*Key) ([]*Key, error) {
+		chosen := find(keys, id)
+		switch {
+		case chosen == nil:
+			return nil, keyError("the file has no key %q", id)
+		case !chosen.CanSign():
+			return nil, keyError("%v cannot sign", chosen)
+		}
+		for _, key := range keys {
+			if key.state == Active && key != chosen {
+				f.retire(key, lifetime)
+			}
+		}
+		chosen.state, chosen.until = Active, time.Time{}
+		return keys, nil
+	})
+}
+
+// Retire retires a key that is not the active one, as [KeyFile.Activate] does with
+// the active one. With a lifetime of 0 the key is removed at once, and what it has
+// signed is refused: for a key that has leaked.
+func (f *KeyFile) Retire(id string, lifetime time.Duration) error {
+	return f.change(func(keys []*Key) ([]*Key, error) {
+		chosen := find(keys, id)
+		switch {
+		case chosen == nil:
+			return nil, keyError("the file has no key %q", id)
+		case chosen.state == Active:
+			return nil, keyError("%v is active: activate another key first", chosen)
+		case lifetime == 0:
+			return slices.DeleteFunc(keys, func(k *Key) bool { return k == chosen }), nil
+		}
+		f.retire(chosen, lifetime)
+		return keys, nil
+	})
+}
+
+func find(keys []*Key, id string) *Key {
+	for _, key := range keys {
+		if key.id == id {
+			return key
+		}
+	}
+	return nil
+}
+
+func (f *KeyFile) now() time.Time {
+	if f.Now != nil {
+		return f.Now()
+	}
+	return time.Now()
+}
+
+func (f *KeyFile) retire(key *Key, lifetime time.Duration) {
+	key.state, key.until = Retired, f.now().Add(lifetime)
+}
+
+// change reads the keys, which are nobody else's yet, and writes them back. What
+// has verified its last token goes.
+func (f *KeyFile) change(change func([]*Key) ([]*Key, error)) error {
+	keys, err := LoadKeys(f.Path)
+	if err != nil {
+		return err
+	}
+	before, err := newKeySet(keys)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if key.state == "" && key.CanSign() {
+			key.state = Retired
+		}
+	}
+	if before.active != nil {
+		before.active.state = Active
+	}
+	if keys, err = change(keys); err != nil {
+		return fmt.Errorf("key file %s: %w", f.Path, err)
+	}
+	keys = slices.DeleteFunc(keys, func(k *Key) bool { return k.over(f.now()) })
+	set := struct {
+		Keys []json.RawMessage `json:"keys"`
+	}{}
+	for _, key := range keys {
+		half := key.private
+		if half == nil {
+			half = key.public
+		}
+		text, err := key.encodeJWK(half)
+		if err != nil {
+			return err
+		}
+		set.Keys = append(set.Keys, text)
+	}
+	text, err := json.MarshalIndent(set, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := replaceFile(f.Path, append(text, '\n')); err != nil {
+		return fmt.Errorf("tokens: writing the key file: %w", err)
+	}
+	return nil
+}
+
+// replaceFile puts the whole content in the place of the old or changes nothing.
+func replaceFile(path string, content []byte) error {
+	temporary, err := writeTemporary(path, content)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temporary)
+	return os.Rename(temporary, path)
+}
+
+// writeTemporary writes a file beside path, of mode 0600, and syncs it to disk.
+func writeTemporary(path string, content []byte) (temporary string, err error) {
+	temporary = path + "." + rand.Text()
+	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", err
+	}
+	_, err = file.Write(content)
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+		os.Remove(temporary)
+		return "", err
+	}
+	return temporary, nil
 }

@@ -1,6 +1,8 @@
 package tokens
 
 import (
+	"encoding/json"
+	"slices"
 	"sync/atomic"
 )
 
@@ -13,13 +15,15 @@ type Keyring struct {
 
 // keySet never changes: a reader that has loaded it is done with locking.
 type keySet struct {
+	keys   []*Key
 	byID   map[string]*Key
 	active *Key // nil where no key can sign
 }
 
-// NewKeyring makes a keyring of the keys. The first one that can sign is the
-// active one. It returns an error that matches [ErrKey] if there is no key or
-// two of them have the same id.
+// NewKeyring makes a keyring of the keys. The active one is the key with the state
+// [Active], or else the first without a state that can sign. It returns an error
+// that matches [ErrKey] if there is no key, or two have the same id, or two are
+// active.
 func NewKeyring(keys ...*Key) (*Keyring, error) {
 	ring := new(Keyring)
 	if err := ring.Replace(keys...); err != nil {
@@ -29,24 +33,66 @@ func NewKeyring(keys ...*Key) (*Keyring, error) {
 }
 
 // Replace puts the keys in the place of all that were there, under the rules of
-// [NewKeyring]. On an error the old ones stay in force.
+// [NewKeyring]. On an error the old ones stay in force. What was signed with a key
+// that is not among the new ones is refused from then on.
 func (r *Keyring) Replace(keys ...*Key) error {
-	if len(keys) == 0 {
-		return keyError("a keyring needs at least one key")
-	}
-	set := &keySet{byID: make(map[string]*Key, len(keys))}
-	for _, key := range keys {
-		if set.byID[key.id] != nil {
-			return keyError("two keys have the id %q", key.id)
-		}
-		set.byID[key.id] = key
-		if set.active == nil && key.CanSign() {
-			set.active = key
-		}
+	set, err := newKeySet(keys)
+	if err != nil {
+		return err
 	}
 	r.current.Store(set)
 	return nil
 }
 
+func newKeySet(keys []*Key) (*keySet, error) {
+	if len(keys) == 0 {
+		return nil, keyError("a keyring needs at least one key")
+	}
+	set := &keySet{keys: slices.Clone(keys), byID: make(map[string]*Key, len(keys))}
+	var first *Key
+	for _, key := range keys {
+		if set.byID[key.id] != nil {
+			return nil, keyError("two keys have the id %q", key.id)
+		}
+		set.byID[key.id] = key
+		switch {
+		case !key.CanSign():
+		case key.state == Active && set.active != nil:
+			return nil, keyError("two keys are active: %q and %q", set.active.id, key.id)
+		case key.state == Active:
+			set.active = key
+		case key.state == "" && first == nil:
+			first = key
+		}
+	}
+	if set.active == nil {
+		set.active = first
+	}
+	return set, nil
+}
+
 // Active is the key that signs, nil where none can.
 func (r *Keyring) Active() *Key { return r.current.Load().active }
+
+// Keys are all keys, in the order in which they were given.
+func (r *Keyring) Keys() []*Key { return slices.Clone(r.current.Load().keys) }
+
+// PublicJWKs is the JWK set (RFC 7517) of the public keys, for others to verify
+// tokens with. A shared secret is never among them: where all keys are HMAC keys
+// the set is empty.
+func (r *Keyring) PublicJWKs() ([]byte, error) {
+	set := struct {
+		Keys []json.RawMessage `json:"keys"`
+	}{[]json.RawMessage{}}
+	for _, key := range r.current.Load().keys {
+		if key.algorithm == HS512 {
+			continue
+		}
+		text, err := key.encodeJWK(key.public)
+		if err != nil {
+			return nil, err
+		}
+		set.Keys = append(set.Keys, text)
+	}
+	return json.Marshal(set)
+}

@@ -72,18 +72,36 @@ func NewVerifier(config VerifierConfig) (*Verifier, error) {
 // A token that passes is genuine, no more: its session may have ended and its
 // account may be gone. Package middleware asks the store about both.
 func (v *Verifier) Verify(_ context.Context, compact string) (AccessToken, error) {
-	claims, err := verify([]byte(compact), v.accessKey)
+	now := v.now()
+	claims, err := verify([]byte(compact), now, v.keys.current.Load().accessKey)
 	if err != nil {
 		return AccessToken{}, err
 	}
-	if err := claims.check(v.issuer, v.audience, v.now(), v.leeway); err != nil {
+	if err := claims.check(v.issuer, v.audience, now, v.leeway); err != nil {
 		return AccessToken{}, err
 	}
 	return AccessToken{claims.export()}, nil
 }
 
-func (v *Verifier) accessKey(segment []byte) (jws.Verifier, any, error) {
-	key, header, err := v.keys.current.Load().keyOf(segment, typeAccess)
+// keyOf finds the key that a header names, once the header is of the right type.
+func (s *keySet) keyOf(segment []byte, typ string, now time.Time) (*Key, wireHeader, error) {
+	header, err := decodeHeader(segment)
+	if err != nil {
+		return nil, header, err
+	}
+	if header.Type != typ {
+		return nil, header, ErrType
+	}
+	key := s.byID[header.KeyID]
+	if key == nil || key.over(now) {
+		return nil, header, ErrUnknownKey
+	}
+	return key, header, nil
+}
+
+// accessKey finds how to verify an access token by its header.
+func (s *keySet) accessKey(segment []byte, now time.Time) (jws.Verifier, any, error) {
+	key, header, err := s.keyOf(segment, typeAccess, now)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -93,30 +111,29 @@ func (v *Verifier) accessKey(segment []byte) (jws.Verifier, any, error) {
 	return key.verifier, key.public, nil
 }
 
-// keyOf finds the key that a header names, once the header is of the right type.
-func (s *keySet) keyOf(segment []byte, typ string) (*Key, wireHeader, error) {
-	header, err := decodeHeader(segment)
+// refreshKey finds how to verify a refresh token by its header.
+func (s *keySet) refreshKey(segment []byte, now time.Time) (jws.Verifier, any, error) {
+	key, header, err := s.keyOf(segment, typeRefresh, now)
 	if err != nil {
-		return nil, header, err
+		return nil, nil, err
 	}
-	if header.Type != typ {
-		return nil, header, ErrType
+	if header.Algorithm != HS512 {
+		return nil, nil, ErrAlgorithm
 	}
-	key := s.byID[header.KeyID]
-	if key == nil {
-		return nil, header, ErrUnknownKey
+	if key.refreshSecret == nil {
+		return nil, nil, ErrUnknownKey
 	}
-	return key, header, nil
+	return refreshVerifier, key.refreshSecret, nil
 }
 
 // verify checks form and signature. Nothing in the payload is looked at before
 // the signature has been found good.
-func verify(compact []byte, keyOf func(header []byte) (jws.Verifier, any, error)) (wireClaims, error) {
+func verify(compact []byte, now time.Time, keyOf func(header []byte, now time.Time) (jws.Verifier, any, error)) (wireClaims, error) {
 	token, err := split(compact)
 	if err != nil {
 		return wireClaims{}, err
 	}
-	verifier, key, err := keyOf(token.header)
+	verifier, key, err := keyOf(token.header, now)
 	if err != nil {
 		return wireClaims{}, err
 	}

@@ -43,7 +43,7 @@ func testRefreshRace(t *testing.T, backend store.Backend) {
 		states := make([]*store.SessionState, callers)
 		errs := together(callers, func(i int) error {
 			var err error
-			states[i], err = accounts.RefreshSession(ctx, ref)
+			states[i], err = accounts.RefreshSession(ctx, ref, store.Lifetimes{})
 			return err
 		})
 		rotated := 0
@@ -64,7 +64,7 @@ func testRefreshRace(t *testing.T, backend store.Backend) {
 	ref := store.SessionRef{AccountID: account.ID, SessionID: started.Session.ID, Generation: 4}
 	succeeded := 0
 	for _, err := range together(callers, func(int) error {
-		_, err := strict.RefreshSession(ctx, ref)
+		_, err := strict.RefreshSession(ctx, ref, store.Lifetimes{})
 		return err
 	}) {
 		if err == nil {

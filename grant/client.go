@@ -1,0 +1,196 @@
+package grant
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oauthsv/oauthsv/store"
+)
+
+// Client is a registered client (RFC 6749 section 2).
+type Client struct {
+	// ID is the client_id: 1 to 256 printable ASCII characters.
+	ID string
+	// SecretHash is what NewClientSecret or HashClientSecret returned for a
+	// confidential client. A public one, such as an app, has none.
+	SecretHash string
+	// Grants are the grant types the client may use, GrantPassword and
+	// GrantRefreshToken. Nil allows both.
+	Grants []string
+	// MayIntrospect lets a confidential client use the introspection endpoint, for
+	// access tokens whose audience is Audience.
+	MayIntrospect bool
+	// Audience is the API the client is, if it introspects. The default is that of
+	// the tokens this server issues.
+	Audience string
+
+	// AccessTTL, RefreshTTL and SessionTTL replace those of the configuration,
+	// where they are not 0. A negative SessionTTL sets no end.
+	AccessTTL, RefreshTTL, SessionTTL time.Duration
+}
+
+// The grant types (RFC 6749 sections 4.3.2 and 6).
+const (
+	GrantPassword     = "password"
+	GrantRefreshToken = "refresh_token"
+)
+
+// ErrNoClient: a registry has no such client.
+var ErrNoClient = errors.New("grant: no such client")
+
+// ClientRegistry finds clients. Implementations are safe for concurrent use.
+type ClientRegistry interface {
+	// FindClient returns the client, which nobody changes afterwards, or
+	// ErrNoClient. Any other error counts as an outage.
+	FindClient(ctx context.Context, id string) (*Client, error)
+}
+
+// NewClients is a registry of clients that do not change. It returns one error
+// that names each client that cannot be right.
+func NewClients(clients ...Client) (ClientRegistry, error) {
+	registry := make(fixedClients, len(clients))
+	var problems []string
+	for _, client := range clients {
+		if problem := client.problem(); problem != "" {
+			problems = append(problems, fmt.Sprintf("client %q: %s", client.ID, problem))
+		}
+		if registry[client.ID] != nil {
+			problems = append(problems, fmt.Sprintf("client %q: twice", client.ID))
+		}
+		registry[client.ID] = &client
+	}
+	if len(problems) > 0 {
+		return nil, fmt.Errorf("grant: clients: %s", strings.Join(problems, "; "))
+	}
+	return registry, nil
+}
+
+type fixedClients map[string]*Client
+
+func (c fixedClients) FindClient(_ context.Context, id string) (*Client, error) {
+	if client := c[id]; client != nil {
+		return client, nil
+	}
+	return nil, ErrNoClient
+}
+
+func (c *Client) problem() string {
+	switch {
+	case !wellFormedClientID(c.ID):
+		return "ID must be 1 to 256 printable ASCII characters"
+	case c.SecretHash != "" && !isSecretHash(c.SecretHash):
+		return "SecretHash is not what HashClientSecret returns"
+	case c.MayIntrospect && c.SecretHash == "":
+		return "MayIntrospect needs a SecretHash"
+	case c.AccessTTL != 0 && c.AccessTTL < time.Second, c.RefreshTTL != 0 && c.RefreshTTL < time.Second, c.SessionTTL > 0 && c.SessionTTL < time.Second:
+		return "AccessTTL, RefreshTTL and SessionTTL must be at least a second"
+	}
+	for _, grantType := range c.Grants {
+		if grantType != GrantPassword && grantType != GrantRefreshToken {
+			return fmt.Sprintf("Grants must not hold %q", grantType)
+		}
+	}
+	return ""
+}
+
+func (c *Client) may(grantType string) bool {
+	return c == nil || c.Grants == nil || slices.Contains(c.Grants, grantType)
+}
+
+// lifetimes are the zero value without a registry.
+func (c *Client) lifetimes() store.Lifetimes {
+	if c == nil {
+		return store.Lifetimes{}
+	}
+	return store.Lifetimes{Refresh: c.RefreshTTL, Session: c.SessionTTL}
+}
+
+const (
+	secretHashPrefix = "$sha256$"
+	minSecretBytes   = 32
+)
+
+// NewClientSecret makes a secret of 256 random bits for a confidential client, and
+// the hash of it to be kept.
+func NewClientSecret() (secret, hash string) {
+	random := make([]byte, minSecretBytes)
+	rand.Read(random) // never fails
+	secret = base64.RawURLEncoding.EncodeToString(random)
+	return secret, hashSecret(secret)
+}
+
+// HashClientSecret hashes a random secret that was made elsewhere. One plain
+// SHA-256 is enough for that, and cheap at every request; it is no protection for
+// a secret that somebody has thought up, so one under 32 bytes is refused.
+func HashClientSecret(secret string) (hash string, err error) {
+	if len(secret) < minSecretBytes {
+		return "", fmt.Errorf("grant: a client secret of %d bytes is too short: it must be at least %d, and random", len(secret), minSecretBytes)
+	}
+	return hashSecret(secret), nil
+}
+
+func hashSecret(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return secretHashPrefix + base64.RawStdEncoding.EncodeToString(sum[:])
+}
+
+func isSecretHash(hash string) bool {
+	text, found := strings.CutPrefix(hash, secretHashPrefix)
+	sum, err := base64.RawStdEncoding.Strict().DecodeString(text)
+	return found && err == nil && len(sum) == sha256.Size
+}
+
+// client finds a client by its id, nil without a registry.
+func (s *Server) client(ctx context.Context, id string) (*Client, *Error) {
+	if s.config.Clients == nil {
+		return nil, nil
+	}
+	client, err := s.config.Clients.FindClient(ctx, id)
+	if errors.Is(err, ErrNoClient) {
+		return nil, invalidClient(err)
+	}
+	if err != nil {
+		return nil, asError(err)
+	}
+	return client, nil
+}
+
+// authenticate checks what a request says of its client (RFC 6749 section 2.3).
+// Without a registry nobody's secret is known, and none is looked at.
+func (s *Server) authenticate(ctx context.Context, sent sentClient) (*Client, *Error) {
+	client, failure := s.client(ctx, sent.id)
+	if failure == nil && client != nil {
+		// Also for a public client, which has no secret to be wrong.
+		expected := client.SecretHash
+		presented := ""
+		if sent.secret != "" {
+			presented = hashSecret(sent.secret)
+		}
+		if subtle.ConstantTimeCompare([]byte(presented), []byte(expected)) != 1 {
+			failure = invalidClient(errClientSecret)
+		}
+	}
+	if failure != nil && failure.Code == CodeInvalidClient {
+		failure.challenge = sent.inHeader
+	}
+	return client, failure
+}
+
+var errClientSecret = errors.New("grant: wrong client secret")
+
+func invalidClient(err error) *Error {
+	return &Error{Code: CodeInvalidClient, Description: "client authentication failed", Status: http.StatusUnauthorized, Err: err}
+}
+
+func unauthorizedClient() *Error {
+	return &Error{Code: CodeUnauthorizedClient, Description: "the client may not use this grant", Status: http.StatusBadRequest}
+}

@@ -1,0 +1,66 @@
+package grant
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/oauthsv/oauthsv/store"
+)
+
+// RevokeHandler is the revocation endpoint (RFC 7009): POST with a form that holds
+// a token. Any genuine token of a session, access or refresh, of whatever
+// generation, expired or not, ends that session at once. What is no token of this
+// server's is answered with 200 all the same, as there is nothing to revoke.
+//
+// With a client registry the client authenticates as at the token endpoint and
+// can revoke its own tokens only.
+func RevokeHandler(server *Server) http.Handler { return http.HandlerFunc(server.serveRevoke) }
+
+func (s *Server) serveRevoke(w http.ResponseWriter, r *http.Request) {
+	if err := s.revoke(w, r); err != nil {
+		writeError(w, err)
+		return
+	}
+	noStore(w.Header())
+	w.WriteHeader(http.StatusOK)
+}
+
+func (s *Server) revoke(w http.ResponseWriter, r *http.Request) *Error {
+	parameters, failure := s.readParameters(w, r)
+	if failure != nil {
+		return failure
+	}
+	sent, failure := clientOf(r, parameters)
+	if failure != nil {
+		return failure
+	}
+	client, failure := s.authenticate(r.Context(), sent)
+	if failure != nil {
+		return failure
+	}
+	if parameters["token"] == "" {
+		return invalidRequest("token is missing")
+	}
+	claims, err := s.config.Issuer.VerifyAny(parameters["token"])
+	if err != nil {
+		return nil
+	}
+	if client != nil && client.ID != claims.ClientID {
+		return asError(errOtherClient)
+	}
+	id, err := store.ParseID(claims.Subject)
+	if err != nil {
+		return nil
+	}
+	err = s.config.Accounts.EndSession(r.Context(), id, claims.SessionID)
+	if errors.Is(err, store.ErrSessionEnded) || errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return asError(err)
+	}
+	origin := s.tidy(Origin{Address: s.config.ClientAddress(r), UserAgent: r.UserAgent()})
+	origin.ClientID = claims.ClientID
+	s.event(r.Context(), Event{Type: EventSessionRevoked, AccountID: id, SessionID: claims.SessionID, Origin: origin})
+	return nil
+}

@@ -1,0 +1,232 @@
+package tokens
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/lestrrat-go/jwx/v2/jwk"
+)
+
+// ParseKeys reads the keys in data: a JWK or a JWK set (RFC 7517), PEM blocks
+// (PKCS #8, PKCS #1, SEC 1, PKIX), or else a raw HMAC secret, which is data
+// itself less one trailing newline where the rest is printable text.
+//
+// Data that begins like JSON, PEM or an SSH key is never taken as a raw secret.
+// A key whose "alg" or "use" does not fit, a short one, an encrypted one, a
+// certificate, and an empty set are refused with an error that matches [ErrKey].
+// Public keys are returned too: they verify and do not sign.
+func ParseKeys(data []byte) ([]*Key, error) {
+	start := bytes.TrimLeft(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), " \t\r\n")
+	switch {
+	case len(start) == 0:
+		return nil, keyError("the file is empty")
+	case bytes.HasPrefix(start, []byte("{")), bytes.HasPrefix(start, []byte("[")):
+		return parseJWKs(start)
+	case bytes.HasPrefix(start, []byte("-----BEGIN ")):
+		return parsePEM(start)
+	case beginsLikeForeignKey(start):
+		return nil, keyError("an SSH or PuTTY key, or text in UTF-16, is not read here; convert it to PEM (PKCS #8) or JWK")
+	}
+	key, err := newKey("", rawSecret(data))
+	if err != nil {
+		return nil, err
+	}
+	return []*Key{key}, nil
+}
+
+func beginsLikeForeignKey(data []byte) bool {
+	for _, prefix := range []string{"ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-", "---- BEGIN", "-----", "PuTTY-User-Key-File", "\xff\xfe", "\xfe\xff"} {
+		if bytes.HasPrefix(data, []byte(prefix)) {
+			return true
+		}
+	}
+	return false
+}
+
+// rawSecret drops the newline that editors and shells put after text. In binary
+// data a last byte of 0x0A is part of the secret.
+func rawSecret(data []byte) []byte {
+	text, found := bytes.CutSuffix(data, []byte("\n"))
+	if !found {
+		return data
+	}
+	text = bytes.TrimSuffix(text, []byte("\r"))
+	if !utf8.Valid(text) || bytes.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return data
+	}
+	return text
+}
+
+func parsePEM(data []byte) ([]*Key, error) {
+	var keys []*Key
+	for len(bytes.TrimSpace(data)) > 0 {
+		block, rest := pem.Decode(data)
+		if block == nil {
+			return nil, keyError("the PEM text is cut off or damaged")
+		}
+		data = rest
+		if block.Type == "EC PARAMETERS" {
+			continue // what "openssl ecparam -genkey" writes before the key
+		}
+		raw, err := parsePEMBlock(block)
+		if err != nil {
+			return nil, err
+		}
+		key, err := newKey("", raw)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		return nil, keyError("the PEM text holds no key")
+	}
+	return keys, nil
+}
+
+func parsePEMBlock(block *pem.Block) (raw any, err error) {
+	if strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") || block.Type == "ENCRYPTED PRIVATE KEY" {
+		return nil, keyError("the PEM key is encrypted; decrypt it first, with: openssl pkey -in FILE -out NEWFILE")
+	}
+	switch block.Type {
+	case "PRIVATE KEY":
+		raw, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "RSA PRIVATE KEY":
+		raw, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	case "EC PRIVATE KEY":
+		raw, err = x509.ParseECPrivateKey(block.Bytes)
+	case "PUBLIC KEY":
+		raw, err = x509.ParsePKIXPublicKey(block.Bytes)
+	case "RSA PUBLIC KEY":
+		raw, err = x509.ParsePKCS1PublicKey(block.Bytes)
+	default:
+		return nil, keyError("a PEM block of type %q is not a key that can be used here", block.Type)
+	}
+	if err != nil {
+		return nil, keyError("PEM block %q: %w", block.Type, err)
+	}
+	return raw, nil
+}
+
+func parseJWKs(data []byte) ([]*Key, error) {
+	// jwx overlooks members named twice and what follows the JSON text.
+	if !jsontext.Value(data).IsValid() {
+		return nil, keyError("the JSON text of the JWK is cut off, damaged, or names a member twice")
+	}
+	set, err := jwk.Parse(data)
+	if err != nil {
+		// The cause may quote the text, secret part included.
+		return nil, keyError("the JSON text is no JWK and no JWK set that can be read")
+	}
+	var keys []*Key
+	for i := range set.Len() {
+		entry, _ := set.Key(i)
+		key, err := fromJWK(entry)
+		if err != nil {
+			return nil, fmt.Errorf("key %d of %d: %w", i+1, set.Len(), err)
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		return nil, keyError("the JWK set is empty")
+	}
+	return keys, nil
+}
+
+func fromJWK(entry jwk.Key) (*Key, error) {
+	var raw any
+	if err := entry.Raw(&raw); err != nil {
+		return nil, keyError("the JWK does not hold a usable key of type %q", entry.KeyType())
+	}
+	key, err := newKey(entry.KeyID(), raw)
+	if err != nil {
+		return nil, err
+	}
+	if alg := entry.Algorithm().String(); alg != "" && alg != string(key.algorithm) {
+		return nil, keyError(`"alg" of the JWK is %q, and its key can only serve %s`, alg, key.algorithm)
+	}
+	if err := key.readState(entry); err != nil {
+		return nil, err
+	}
+	if use := entry.KeyUsage(); use != "" && use != "sig" {
+		return nil, keyError(`"use" of the JWK is %q, not "sig"`, use)
+	}
+	if operations := entry.KeyOps(); len(operations) > 0 {
+		needed := jwk.KeyOpVerify
+		if key.CanSign() {
+			needed = jwk.KeyOpSign
+		}
+		if !hasOperation(operations, needed) {
+			return nil, keyError(`"key_ops" of the JWK lacks %q`, needed)
+		}
+	}
+	return key, nil
+}
+
+func hasOperation(operations jwk.KeyOperationList, wanted jwk.KeyOperation) bool {
+	for _, operation := range operations {
+		if operation == wanted {
+			return true
+		}
+	}
+	return false
+}
+
+// encodeJWK writes the private or the public half; how the key is used while keys
+// are rotated is nobody else's business.
+func (k *Key) encodeJWK(raw any) ([]byte, error) {
+	entry, err := jwk.FromRaw(raw)
+	if err != nil {
+		return nil, keyError("%v: %w", k, err)
+	}
+	members := map[string]string{
+		jwk.KeyIDKey:     k.id,
+		jwk.AlgorithmKey: string(k.algorithm),
+		jwk.KeyUsageKey:  "sig",
+	}
+	if isPrivate, _ := jwk.IsPrivateKey(entry); isPrivate || k.algorithm == HS512 {
+		if k.state != "" {
+			members[memberState] = string(k.state)
+		}
+		if !k.until.IsZero() {
+			members[memberUntil] = k.until.UTC().Format(time.RFC3339)
+		}
+	}
+	for name, value := range members {
+		if err := entry.Set(name, value); err != nil {
+			return nil, keyError("%v: %w", k, err)
+		}
+	}
+	return json.Marshal(entry)
+}
+
+// Members of our own in a private JWK (RFC 7517 section 4 allows more).
+const (
+	memberState = "oauthsv_state"
+	memberUntil = "oauthsv_verify_until" // RFC 3339
+)
+
+func (k *Key) readState(entry jwk.Key) error {
+	if state, found := entry.Get(memberState); found {
+		text, _ := state.(string)
+		if k.state = State(text); k.state != Active && k.state != Next && k.state != Retired {
+			return keyError("%q of the JWK is not one of active, next, retired", memberState)
+		}
+	}
+	if until, found := entry.Get(memberUntil); found {
+		text, _ := until.(string)
+		var err error
+		if k.until, err = time.Parse(time.RFC3339, text); err != nil || k.state != Retired {
+			return keyError("%q of the JWK is not a time, or the key is not retired", memberUntil)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package tokens_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/tokens"
+)
+
+// load puts the keys of a file into a keyring, as a server does on a signal.
+func load(t *testing.T, path string) (*tokens.Keyring, []*tokens.Key) {
+	t.Helper()
+	keys, err := tokens.LoadKeys(path)
+	require.NoError(t, err)
+	ring, err := tokens.NewKeyring(keys...)
+	require.NoError(t, err)
+	return ring, keys
+}
+
+func TestKeyFileRotation(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.key")
+	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat("s", 64)), 0o600))
+	now := epoch
+	file := tokens.KeyFile{Path: path, Now: func() time.Time { return now }}
+	ring, keys := load(t, path)
+	k := newKit(t, keys...)
+	first := ring.Active()
+	old, err := k.issuer.SignAccess(claims)
+	require.NoError(t, err)
+	oldRefresh, err := k.issuer.SignRefresh(claims)
+	require.NoError(t, err)
+
+	added, err := file.Add(tokens.EdDSA)
+	require.NoError(t, err)
+	assert.Equal(t, tokens.Next, added.State())
+	_, keys = load(t, path)
+	require.Len(t, keys, 2)
+	require.NoError(t, k.keys.Replace(keys...))
+	assert.Equal(t, first.ID(), k.keys.Active().ID(), "a next key does not sign, and a raw secret keeps its id")
+	published, err := k.keys.PublicJWKs()
+	require.NoError(t, err)
+	assert.Contains(t, string(published), added.ID())
+	assert.NotContains(t, string(published), first.ID())
+	assert.NotContains(t, string(published), "oauthsv_state")
+	assert.NotContains(t, string(published), `"d"`)
+	assert.NoError(t, k.verify(old))
+
+	require.NoError(t, file.Activate(added.ID(), time.Hour))
+	_, keys = load(t, path)
+	require.NoError(t, k.keys.Replace(keys...))
+	assert.Equal(t, added.ID(), k.keys.Active().ID())
+	assert.NoError(t, k.verify(old), "a retired key verifies")
+	_, err = k.issuer.VerifyRefresh(oldRefresh)
+	assert.NoError(t, err)
+	fresh, err := k.issuer.SignAccess(claims)
+	require.NoError(t, err)
+	assert.NoError(t, k.verify(fresh))
+	for _, key := range keys {
+		if key.ID() == first.ID() {
+			assert.Equal(t, tokens.Retired, key.State())
+			assert.Equal(t, epoch.Add(time.Hour), key.VerifyUntil())
+		}
+	}
+
+	longLived := claims
+	longLived.Expiry = epoch.Add(24 * time.Hour)
+	require.NoError(t, k.keys.Replace(first))
+	late, err := k.issuer.SignAccess(longLived)
+	require.NoError(t, err)
+	require.NoError(t, k.keys.Replace(keys...))
+	k.now = epoch.Add(time.Hour - 1)
+	assert.NoError(t, k.verify(late))
+	k.now = epoch.Add(time.Hour)
+	assert.ErrorIs(t, k.verify(late), tokens.ErrUnknownKey, "a retired key has its time")
+	_, err = k.issuer.VerifyAny(late)
+	assert.NoError(t, err, "and is still good for revocation")
+
+	now = epoch.Add(2 * time.Hour)
+	third, err := file.Add(tokens.HS512)
+	require.NoError(t, err)
+	_, keys = load(t, path)
+	assert.Len(t, keys, 2, "what has verified its last token goes")
+	require.NoError(t, file.Retire(third.ID(), 0))
+	_, keys = load(t, path)
+	assert.Len(t, keys, 1)
+
+	assert.ErrorIs(t, file.Retire(added.ID(), time.Hour), tokens.ErrKey, "the active key")
+	assert.ErrorIs(t, file.Retire("nobody", time.Hour), tokens.ErrKey)
+	assert.ErrorIs(t, file.Activate("nobody", time.Hour), tokens.ErrKey)
+	_, err = file.Add("HS256")
+	assert.ErrorIs(t, err, tokens.ErrKey)
+	_, again := load(t, path)
+	assert.Equal(t, keys[0].ID(), again[0].ID(), "a refused change changes nothing")
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	entries, err := os.ReadDir(filepath.Dir(path))
+	require.NoError(t, err)
+	assert.Len(t, entries, 1)
+}
+
+func TestKeyStatesInFiles(t *testing.T) {
+	jwk := func(state string) string {
+		return `{"kty":"oct","kid":"` + state + `","k":"` + strings.Repeat("A", 100) + `","oauthsv_state":"` + state + `"}`
+	}
+	keys, err := tokens.ParseKeys([]byte(`{"keys":[` + jwk("retired") + `,` + jwk("next") + `,` + jwk("active") + `]}`))
+	require.NoError(t, err)
+	ring, err := tokens.NewKeyring(keys...)
+	require.NoError(t, err)
+	assert.Equal(t, "active", ring.Active().ID())
+	ring, err = tokens.NewKeyring(keys[0], keys[1])
+	require.NoError(t, err)
+	assert.Nil(t, ring.Active())
+
+	_, err = tokens.ParseKeys([]byte(jwk("sleeping")))
+	assert.ErrorIs(t, err, tokens.ErrKey)
+	_, err = tokens.ParseKeys([]byte(strings.Replace(jwk("active"), `"oauthsv_state"`, `"oauthsv_verify_until":"2026-01-02T03:04:05Z","oauthsv_state"`, 1)))
+	assert.ErrorIs(t, err, tokens.ErrKey)
+	_, err = tokens.ParseKeys([]byte(strings.Replace(jwk("retired"), `"oauthsv_state"`, `"oauthsv_verify_until":"soon","oauthsv_state"`, 1)))
+	assert.ErrorIs(t, err, tokens.ErrKey)
+	second, err := tokens.ParseKeys([]byte(strings.Replace(jwk("active"), `"kid":"active"`, `"kid":"other"`, 1)))
+	require.NoError(t, err)
+	_, err = tokens.NewKeyring(keys[2], second[0])
+	assert.ErrorIs(t, err, tokens.ErrKey, "two active keys")
+}
+
+func TestVerifyAny(t *testing.T) {
+	k := newKit(t)
+	access, err := k.issuer.SignAccess(claims)
+	require.NoError(t, err)
+	refresh, err := k.issuer.SignRefresh(claims)
+	require.NoError(t, err)
+	k.now = epoch.Add(1000 * time.Hour)
+	for _, token := range []string{access, refresh} {
+		got, err := k.issuer.VerifyAny(token)
+		require.NoError(t, err)
+		assert.Equal(t, claims.SessionID, got.SessionID)
+	}
+	other := newKit(t, func() *tokens.Key { key, _ := tokens.GenerateKey(tokens.EdDSA); return key }())
+	for _, token := range []string{access, refresh, "", "x", access + "x"} {
+		_, err := other.issuer.VerifyAny(token)
+		assert.ErrorIs(t, err, tokens.ErrInvalid)
+	}
+}
