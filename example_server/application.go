@@ -56,6 +56,7 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 		SessionTTL:      s.sessionTTL,
 		ReuseInterval:   s.reuseInterval,
 		LostReplyWindow: s.lostReplyWindow,
+		CacheTTL:        s.accountCache,
 	})
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ type settings struct {
 
 	rootName, rootEmail, rootPassword string
 
-	accessTTL, refreshTTL, sessionTTL, reuseInterval, lostReplyWindow time.Duration
+	accessTTL, refreshTTL, sessionTTL, reuseInterval, lostReplyWindow, accountCache time.Duration
 }
 
 const defaultRefreshTTL = 720 * time.Hour
@@ -45,6 +45,7 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 	flags.DurationVar(&s.sessionTTL, "session-ttl", 2160*time.Hour, "lifetime of a session after its login; 0 for none")
 	flags.DurationVar(&s.reuseInterval, "reuse-interval", 10*time.Second, "how long after a refresh the old refresh token still works, at most 60s; 0 is strict")
 	flags.DurationVar(&s.lostReplyWindow, "lost-reply-window", 0, "how long the old one works if the new access token was never used; 0 turns it off (default: the refresh TTL)")
+	flags.DurationVar(&s.accountCache, "account-cache", 0, "how long a protected request may be answered from memory; what another process revokes works here for as long; 0 asks the store each time")
 	s.rootPassword = getenv("OAUTHSV_ROOT_PASSWORD")
 
 	err := flags.Parse(arguments)

@@ -18,7 +18,8 @@ type Caller struct {
 	// wrappers set by themselves.
 	Private bool
 
-	by *Authenticator
+	ref store.SessionRef
+	by  *Authenticator
 }
 
 type contextKey struct{}

@@ -27,8 +27,8 @@ const (
 	maxForm   = 64 << 10
 )
 
-// tokenOf finds the one token of a request. Its errors match ErrNoCredentials or
-// ErrMalformedCredentials.
+// tokenOf finds the one token of a request, of whatever form. Its errors match
+// ErrNoCredentials or ErrMalformedCredentials.
 func (a *Authenticator) tokenOf(r *http.Request) (token string, from place, err error) {
 	found := 0
 	add := func(value string, at place) {
@@ -68,7 +68,7 @@ func (a *Authenticator) tokenOf(r *http.Request) (token string, from place, err 
 	switch {
 	case found == 0:
 		return "", 0, ErrNoCredentials
-	case found > 1, !isToken68(token):
+	case found > 1:
 		return "", 0, ErrMalformedCredentials
 	}
 	return token, from, nil

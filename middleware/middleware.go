@@ -141,8 +141,16 @@ func (a *Authenticator) wrap(next http.Handler, rule rule) http.Handler {
 			r = r.WithContext(NewContext(r.Context(), caller))
 		}
 		if rule.inGroup && !caller.Account.InGroup(rule.group) {
-			a.refuse(w, r, ErrNotInGroup)
-			return
+			fresh, err := a.fresh(r.Context(), caller)
+			if err == nil && !fresh.Account.InGroup(rule.group) {
+				err = ErrNotInGroup
+			}
+			if err != nil {
+				a.refuse(w, r, err)
+				return
+			}
+			caller = fresh
+			r = r.WithContext(NewContext(r.Context(), caller))
 		}
 		if caller.Private {
 			w.Header().Set("Cache-Control", "private")
@@ -176,24 +184,49 @@ func (a *Authenticator) AuthenticateRequest(r *http.Request) (*Caller, error) {
 	return caller, nil
 }
 
+// freshFinder is an AccountFinder that may answer from memory, and can be asked to
+// look again before anyone is refused. *store.Accounts is one.
+type freshFinder interface {
+	AuthenticateFresh(ctx context.Context, ref store.SessionRef, seen *store.Account) (*store.Account, error)
+}
+
+// fresh looks the caller's account up again, if the finder may have had it in
+// memory.
+func (a *Authenticator) fresh(ctx context.Context, caller *Caller) (*Caller, error) {
+	finder, canLookAgain := a.config.Accounts.(freshFinder)
+	if !canLookAgain {
+		return caller, nil
+	}
+	account, err := finder.AuthenticateFresh(ctx, caller.ref, caller.Account)
+	if err != nil {
+		return nil, asError(err)
+	}
+	again := *caller
+	again.Account = account
+	return &again, nil
+}
+
 // Authenticate checks an access token and looks up its account and session. Every
 // error is an *[Error] that wraps the reason of package tokens or store.
 func (a *Authenticator) Authenticate(ctx context.Context, token string) (*Caller, error) {
 	access, err := a.config.Verifier.Verify(ctx, token)
 	if err != nil {
+		// What verifies has the form, so it is looked at only now.
+		if !isToken68(token) {
+			err = ErrMalformedCredentials
+		}
 		return nil, asError(err)
 	}
 	id, err := store.ParseID(access.Subject)
 	if err != nil {
 		return nil, asError(fmt.Errorf("%w: the subject is no account id", tokens.ErrMalformed))
 	}
-	account, err := a.config.Accounts.AuthenticateSession(ctx, store.SessionRef{
-		AccountID: id, SessionID: access.SessionID, Generation: access.Generation,
-	})
+	ref := store.SessionRef{AccountID: id, SessionID: access.SessionID, Generation: access.Generation}
+	account, err := a.config.Accounts.AuthenticateSession(ctx, ref)
 	if err != nil {
 		return nil, asError(err)
 	}
-	return &Caller{Account: account, SessionID: access.SessionID, by: a}, nil
+	return &Caller{Account: account, SessionID: access.SessionID, ref: ref, by: a}, nil
 }
 
 // bearer tells whether an Authorization header is of the Bearer scheme, and what

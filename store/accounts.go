@@ -40,6 +40,20 @@ type Config struct {
 	// is 32, the most 1,000.
 	MaxSessions int
 
+	// CacheTTL is how long AuthenticateSession may answer from what it has read
+	// before. The default is 0: it asks the backend each time. Changes that are made
+	// through the same Accounts are seen at once, and so is what lets a caller in:
+	// a new session, a new group. What ends a session or takes a group away in
+	// another process is seen after at most the TTL: for so long a revoked token
+	// still works here.
+	CacheTTL time.Duration
+	// CacheGrace is how much longer what was read before may be used while the
+	// backend does not answer. The default is 0.
+	CacheGrace time.Duration
+	// CacheSize is how many accounts are held. The default is 100,000, some 100 MB
+	// if they are all in use.
+	CacheSize int
+
 	// Now is the clock, time.Now by default.
 	Now func() time.Time
 }
@@ -77,6 +91,7 @@ type Accounts struct {
 	lostReplyWindow time.Duration
 	maxSessions     int
 	clock           func() time.Time
+	cache           *accountCache // nil where it is off
 }
 
 // NewAccounts checks the whole configuration and returns one error that names
@@ -110,14 +125,24 @@ func NewAccounts(config Config) (*Accounts, error) {
 	if config.MaxSessions < 1 || config.MaxSessions > maxMaxSessions {
 		problems = append(problems, fmt.Sprintf("MaxSessions must be 1 to %d", maxMaxSessions))
 	}
+	setDefault(&config.CacheSize, 100_000)
+	if config.CacheTTL < 0 || config.CacheGrace < 0 || config.CacheSize < 0 {
+		problems = append(problems, "CacheTTL, CacheGrace and CacheSize must not be negative")
+	}
 	if config.Now == nil {
 		config.Now = time.Now
 	}
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("store: configuration: %s", strings.Join(problems, "; "))
 	}
+	var cache *accountCache
+	if config.CacheTTL > 0 {
+		cache = newAccountCache(config.Backend, config.CacheTTL, config.CacheGrace, config.CacheSize, config.Now)
+		config.Backend = &cachingBackend{config.Backend, cache}
+	}
 	return &Accounts{
 		backend:         config.Backend,
+		cache:           cache,
 		passwords:       config.Passwords,
 		refreshTTL:      config.RefreshTTL,
 		sessionTTL:      config.SessionTTL,

@@ -106,26 +106,64 @@ func (a *Account) makeRoom(limit int, now time.Time) (evicted []Session) {
 
 // AuthenticateSession answers for a genuine access token: with the account, if
 // it is enabled and the session is alive. Otherwise it returns [ErrNotFound],
-// [ErrDisabled] or [ErrSessionEnded].
+// [ErrDisabled] or [ErrSessionEnded]. With Config.CacheTTL it may answer from what
+// was read before, and never refuses for that alone.
 //
 // The first call after a rotation marks the new generation as used. If that
 // write fails the answer is the same, and the next call tries again.
 func (a *Accounts) AuthenticateSession(ctx context.Context, ref SessionRef) (*Account, error) {
-	account, err := a.backend.FindByID(ctx, ref.AccountID)
+	now := a.now()
+	if a.cache != nil {
+		if account := a.cache.held(ref.AccountID, now); account != nil {
+			// A later generation than the held one may need its mark.
+			session, err := account.authenticate(ref, now)
+			if err == nil && ref.Generation <= session.Generation && !session.needsMark(ref.Generation) {
+				return account, nil
+			}
+		}
+	}
+	return a.authenticateFresh(ctx, ref, now)
+}
+
+// AuthenticateFresh is AuthenticateSession for a caller who is about to refuse for
+// what an account lacks, such as a group: seen, which AuthenticateSession has
+// returned, is read again if it may have come from the cache.
+func (a *Accounts) AuthenticateFresh(ctx context.Context, ref SessionRef, seen *Account) (*Account, error) {
+	if a.cache == nil {
+		return seen, nil
+	}
+	return a.authenticateFresh(ctx, ref, a.now())
+}
+
+func (a *Accounts) authenticateFresh(ctx context.Context, ref SessionRef, now time.Time) (account *Account, err error) {
+	if a.cache != nil {
+		account, err = a.cache.fetch(ctx, ref.AccountID)
+	} else {
+		account, err = a.backend.FindByID(ctx, ref.AccountID)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if account.Disabled {
-		return nil, ErrDisabled
-	}
-	session := account.session(ref.SessionID, a.now())
-	if session == nil {
-		return nil, ErrSessionEnded
+	session, err := account.authenticate(ref, now)
+	if err != nil {
+		return nil, err
 	}
 	if session.needsMark(ref.Generation) {
 		a.markUsed(ctx, ref)
 	}
 	return account, nil
+}
+
+// authenticate finds the live session of an enabled account.
+func (a *Account) authenticate(ref SessionRef, now time.Time) (*Session, error) {
+	if a.Disabled {
+		return nil, ErrDisabled
+	}
+	session := a.session(ref.SessionID, now)
+	if session == nil {
+		return nil, ErrSessionEnded
+	}
+	return session, nil
 }
 
 // needsMark: the first generation has none before it whose token could come

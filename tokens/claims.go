@@ -53,6 +53,7 @@ type RefreshToken struct{ Claims }
 const (
 	typeAccess  = "at+jwt" // RFC 9068 section 2.1
 	typeRefresh = "rt+jwt"
+	typeAny     = "" // of either type
 
 	// MaxLength is the longest token, in bytes, that is looked at. Longer ones
 	// are malformed.
@@ -91,6 +92,8 @@ type wireClaims struct {
 	ID         string         `json:"jti"`
 	NotBefore  jsontext.Value `json:"nbf,omitempty"`
 	Unknown    jsontext.Value `json:",embed"`
+
+	notBefore int64 // of NotBefore, 0 where it is absent
 }
 
 var claimNames = []string{"iss", "sub", "aud", "client_id", "sid", "gen", "iat", "exp", "jti", "nbf"}
@@ -127,9 +130,6 @@ type parts struct {
 }
 
 func split(compact []byte) (parts, error) {
-	if len(compact) > MaxLength {
-		return parts{}, malformed("too long")
-	}
 	if bytes.IndexByte(compact, '\n') >= 0 || bytes.IndexByte(compact, '\r') >= 0 {
 		return parts{}, malformed("a line break in it")
 	}
@@ -154,7 +154,7 @@ func encodeHeader(typ string, algorithm Algorithm, keyID string) string {
 
 func decodeHeader(segment []byte) (wireHeader, error) {
 	var header wireHeader
-	if err := decodeSegment(segment, &header); err != nil {
+	if err := decodeSegment(segment, nil, &header); err != nil {
 		return header, malformed("header: " + err.Error())
 	}
 	switch {
@@ -169,33 +169,40 @@ func decodeHeader(segment []byte) (wireHeader, error) {
 	return header, nil
 }
 
-func decodeClaims(segment []byte) (wireClaims, error) {
-	var claims wireClaims
-	if err := decodeSegment(segment, &claims); err != nil {
-		return claims, malformed("claims: " + err.Error())
+// decodeClaims decodes a payload, with memory that it may use.
+func decodeClaims(segment, memory []byte, claims *wireClaims) error {
+	if err := decodeSegment(segment, memory, claims); err != nil {
+		return malformed("claims: " + err.Error())
 	}
 	if err := checkNames(claims.Unknown, claimNames); err != nil {
-		return claims, malformed("claims: " + err.Error())
+		return malformed("claims: " + err.Error())
 	}
 	switch {
 	case claims.Issuer == "", claims.Subject == "", claims.ClientID == "", claims.SessionID == "", claims.ID == "":
-		return claims, malformed("claims: one of iss, sub, client_id, sid, jti is missing or empty")
+		return malformed("claims: one of iss, sub, client_id, sid, jti is missing or empty")
 	case len(claims.Audience) == 0 || slices.Contains(claims.Audience, ""):
-		return claims, malformed("claims: aud is missing or empty")
+		return malformed("claims: aud is missing or empty")
 	case claims.Generation < 1:
-		return claims, malformed("claims: gen is missing or not positive")
+		return malformed("claims: gen is missing or not positive")
 	case claims.IssuedAt <= 0 || claims.IssuedAt > maxTime, claims.Expiry <= 0 || claims.Expiry > maxTime:
-		return claims, malformed("claims: iat or exp is missing or out of range")
+		return malformed("claims: iat or exp is missing or out of range")
 	}
-	return claims, nil
+	if claims.NotBefore == nil {
+		return nil
+	}
+	if claims.NotBefore.Kind() != '0' || json.Unmarshal(claims.NotBefore, &claims.notBefore) != nil ||
+		claims.notBefore < 0 || claims.notBefore > maxTime {
+		return malformed("claims: nbf is not a time")
+	}
+	return nil
 }
 
 // errSyntax stands for what the JSON and base64 packages find: their texts quote
 // the token.
 var errSyntax = errors.New("not strict base64 of a JSON object with members of the right types")
 
-func decodeSegment(segment []byte, value any) error {
-	text, err := strictBase64.AppendDecode(make([]byte, 0, strictBase64.DecodedLen(len(segment))), segment)
+func decodeSegment(segment, memory []byte, value any) error {
+	text, err := strictBase64.AppendDecode(memory, segment)
 	if err != nil || json.Unmarshal(text, value) != nil {
 		return errSyntax
 	}
@@ -220,17 +227,6 @@ func checkNames(unknown jsontext.Value, known []string) error {
 		}
 	}
 	return nil
-}
-
-// notBefore is zero where the claim is absent.
-func (c *wireClaims) notBefore() (seconds int64, err error) {
-	if c.NotBefore == nil {
-		return 0, nil
-	}
-	if c.NotBefore.Kind() != '0' || json.Unmarshal(c.NotBefore, &seconds) != nil || seconds < 0 || seconds > maxTime {
-		return 0, malformed("claims: nbf is not a time")
-	}
-	return seconds, nil
 }
 
 func (c *wireClaims) export() Claims {

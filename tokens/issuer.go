@@ -3,14 +3,12 @@ package tokens
 import (
 	"crypto/rand"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/lestrrat-go/jwx/v2/jws"
 )
 
 // IssuerConfig says what an [Issuer] writes into its tokens.
@@ -89,17 +87,15 @@ func isIssuer(issuer string) bool {
 // SignAccess makes an access token with the Subject, ClientID, SessionID,
 // Generation and Expiry of the claims; the other fields of claims are not read.
 func (i *Issuer) SignAccess(claims Claims) (string, error) {
-	key := i.keys.Active()
-	return i.sign(claims, i.audience, key.accessHeader, key.signer, key.private)
+	return i.sign(claims, i.audience, i.keys.Active().access)
 }
 
 // SignRefresh makes a refresh token in the same way.
 func (i *Issuer) SignRefresh(claims Claims) (string, error) {
-	key := i.keys.Active()
-	return i.sign(claims, i.tokenEndpoint, key.refreshHeader, refreshSigner, key.refreshSecret)
+	return i.sign(claims, i.tokenEndpoint, i.keys.Active().refresh)
 }
 
-func (i *Issuer) sign(claims Claims, to audience, header string, signer jws.Signer, key any) (string, error) {
+func (i *Issuer) sign(claims Claims, to audience, with *use) (string, error) {
 	payload, err := json.Marshal(&wireClaims{
 		Issuer:     i.issuer,
 		Subject:    claims.Subject,
@@ -115,10 +111,10 @@ func (i *Issuer) sign(claims Claims, to audience, header string, signer jws.Sign
 		return "", fmt.Errorf("tokens: encoding the claims: %w", err)
 	}
 	const longestHMAC = 90
-	token := make([]byte, 0, len(header)+base64.RawURLEncoding.EncodedLen(len(payload))+longestHMAC)
-	token = append(append(token, header...), '.')
+	token := make([]byte, 0, len(with.header)+base64.RawURLEncoding.EncodedLen(len(payload))+longestHMAC)
+	token = append(append(token, with.header...), '.')
 	token = base64.RawURLEncoding.AppendEncode(token, payload)
-	signature, err := signer.Sign(token, key)
+	signature, err := with.signer.Sign(token, with.private)
 	if err != nil {
 		return "", fmt.Errorf("tokens: signing: %w", err)
 	}
@@ -130,8 +126,8 @@ func (i *Issuer) sign(claims Claims, to audience, header string, signer jws.Sign
 // with the same keys and configuration, has made. The error matches [ErrInvalid].
 func (i *Issuer) VerifyRefresh(compact string) (RefreshToken, error) {
 	now := i.now()
-	claims, err := verify([]byte(compact), now, i.keys.current.Load().refreshKey)
-	if err != nil {
+	var claims wireClaims
+	if _, err := i.keys.current.Load().verify(compact, typeRefresh, now, &claims); err != nil {
 		return RefreshToken{}, err
 	}
 	if err := claims.check(i.issuer, i.tokenEndpoint[0], now, 0); err != nil {
@@ -144,18 +140,15 @@ func (i *Issuer) VerifyRefresh(compact string) (RefreshToken, error) {
 // the clock says of it: for revocation, since people log out late. It is no proof
 // that anybody may do anything now. The error matches [ErrInvalid].
 func (i *Issuer) VerifyAny(compact string) (Claims, error) {
-	set, audience := i.keys.current.Load(), i.tokenEndpoint[0]
 	var always time.Time // of which no key is over
-	claims, err := verify([]byte(compact), always, func(segment []byte, _ time.Time) (jws.Verifier, any, error) {
-		verifier, key, err := set.refreshKey(segment, always)
-		if errors.Is(err, ErrType) {
-			audience = i.audience[0]
-			return set.accessKey(segment, always)
-		}
-		return verifier, key, err
-	})
+	var claims wireClaims
+	with, err := i.keys.current.Load().verify(compact, typeAny, always, &claims)
 	if err != nil {
 		return Claims{}, err
+	}
+	audience := i.audience[0]
+	if with.typ == typeRefresh {
+		audience = i.tokenEndpoint[0]
 	}
 	if err := claims.check(i.issuer, audience, time.Unix(claims.Expiry, 0), time.Second); err != nil {
 		return Claims{}, err

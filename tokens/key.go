@@ -56,12 +56,36 @@ type Key struct {
 	// verifies. Both are raw keys, as the algorithms of jwx take them fastest:
 	// []byte, ed25519, *ecdsa or *rsa.
 	private, public any
+
+	access  *use
+	refresh *use // nil without private
+}
+
+// use is one of the two uses of a key: signing and verifying tokens of one type
+// under one header.
+type use struct {
+	key             *Key
+	typ             string
+	algorithm       Algorithm
+	header          string // encoded
+	private, public any
 	signer          jws.Signer
 	verifier        jws.Verifier
+}
 
-	// refreshSecret signs and verifies refresh tokens, nil without private.
-	refreshSecret               any
-	accessHeader, refreshHeader string
+func newUse(key *Key, typ string, algorithm Algorithm, private, public any) (*use, error) {
+	signer, err := jws.NewSigner(jwa.SignatureAlgorithm(algorithm))
+	if err != nil {
+		return nil, keyError("%w", err)
+	}
+	verifier, err := jws.NewVerifier(jwa.SignatureAlgorithm(algorithm))
+	if err != nil {
+		return nil, keyError("%w", err)
+	}
+	return &use{
+		key: key, typ: typ, algorithm: algorithm, header: encodeHeader(typ, algorithm, key.id),
+		private: private, public: public, signer: signer, verifier: verifier,
+	}, nil
 }
 
 // State is what a key is used for while keys are rotated.
@@ -77,13 +101,6 @@ const (
 	Next State = "next"
 	// Retired: verifies what it has signed, until the last of that has expired.
 	Retired State = "retired"
-)
-
-// refreshSigner and refreshVerifier serve every key: refresh tokens are HS512
-// whatever the algorithm of the access tokens is.
-var (
-	refreshSigner, _   = jws.NewSigner(jwa.HS512)
-	refreshVerifier, _ = jws.NewVerifier(jwa.HS512)
 )
 
 // GenerateKey makes a new random key for the algorithm.
@@ -165,12 +182,6 @@ func newKey(id string, raw any) (*Key, error) {
 	}
 
 	var err error
-	if key.verifier, err = jws.NewVerifier(jwa.SignatureAlgorithm(key.algorithm)); err != nil {
-		return nil, keyError("%w", err)
-	}
-	if key.signer, err = jws.NewSigner(jwa.SignatureAlgorithm(key.algorithm)); err != nil {
-		return nil, keyError("%w", err)
-	}
 	if key.id == "" {
 		if key.id, err = deriveID(key.public); err != nil {
 			return nil, err
@@ -179,14 +190,18 @@ func newKey(id string, raw any) (*Key, error) {
 	if len(key.id) > maxKeyID {
 		return nil, keyError("a key id of %d bytes is longer than %d", len(key.id), maxKeyID)
 	}
-	key.accessHeader = encodeHeader(typeAccess, key.algorithm, key.id)
+	if key.access, err = newUse(key, typeAccess, key.algorithm, key.private, key.public); err != nil {
+		return nil, err
+	}
 	if material != nil {
+		// Refresh tokens are HS512 whatever the algorithm of the access tokens is.
 		secret, err := hkdf.Key(sha512.New, material, nil, refreshKeyInfo, minHMACBytes)
 		if err != nil {
 			return nil, keyError("deriving the refresh token key: %w", err)
 		}
-		key.refreshSecret = secret
-		key.refreshHeader = encodeHeader(typeRefresh, HS512, key.id)
+		if key.refresh, err = newUse(key, typeRefresh, HS512, secret, secret); err != nil {
+			return nil, err
+		}
 	}
 	return key, nil
 }

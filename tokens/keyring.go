@@ -3,6 +3,7 @@ package tokens
 import (
 	"encoding/json"
 	"slices"
+	"sync"
 	"sync/atomic"
 )
 
@@ -13,11 +14,15 @@ type Keyring struct {
 	current atomic.Pointer[keySet]
 }
 
-// keySet never changes: a reader that has loaded it is done with locking.
+// keySet never changes, but for what it remembers: a reader that has loaded it is
+// done with locking.
 type keySet struct {
 	keys   []*Key
 	byID   map[string]*Key
 	active *Key // nil where no key can sign
+
+	headers atomic.Pointer[map[string]*use] // encoded headers, see remember
+	mu      sync.Mutex                      // of those who add to headers
 }
 
 // NewKeyring makes a keyring of the keys. The active one is the key with the state

@@ -1,0 +1,221 @@
+package store_test
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/memstore"
+)
+
+// watchedBackend counts reads, and can hold them up or fail them.
+type watchedBackend struct {
+	store.Backend
+	reads atomic.Int64
+	fail  atomic.Bool
+	hold  atomic.Pointer[chan struct{}] // a read waits for it after it has read
+	held  chan struct{}                 // tells that a read waits
+}
+
+func (b *watchedBackend) FindByID(ctx context.Context, id store.ID) (*store.Account, error) {
+	b.reads.Add(1)
+	if b.fail.Load() {
+		return nil, store.ErrUnavailable
+	}
+	account, err := b.Backend.FindByID(ctx, id)
+	if hold := b.hold.Load(); hold != nil {
+		b.held <- struct{}{}
+		<-*hold
+	}
+	return account, err
+}
+
+const cacheTTL = time.Minute
+
+func newCached(t *testing.T, config store.Config) (*kit, *watchedBackend, store.SessionRef) {
+	t.Helper()
+	backend := &watchedBackend{Backend: memstore.New(), held: make(chan struct{}, 100)}
+	config.Backend = backend
+	if config.CacheTTL == 0 {
+		config.CacheTTL = cacheTTL
+	}
+	k := newKit(t, config)
+	return k, backend, k.login(t, k.create(t, "ada"))
+}
+
+func (k *kit) authenticate(t *testing.T, ref store.SessionRef) error {
+	t.Helper()
+	_, err := k.AuthenticateSession(t.Context(), ref)
+	return err
+}
+
+func TestCacheAnswersForItsTTL(t *testing.T) {
+	k, backend, ref := newCached(t, store.Config{})
+	require.NoError(t, k.authenticate(t, ref))
+	reads := backend.reads.Load()
+	k.now = k.now.Add(cacheTTL - time.Millisecond)
+	require.NoError(t, k.authenticate(t, ref))
+	assert.Equal(t, reads, backend.reads.Load())
+	k.now = k.now.Add(time.Millisecond)
+	require.NoError(t, k.authenticate(t, ref))
+	assert.Equal(t, reads+1, backend.reads.Load())
+	k.now = k.now.Add(-time.Hour)
+	require.NoError(t, k.authenticate(t, ref))
+	assert.Equal(t, reads+2, backend.reads.Load(), "a clock that went back makes nothing older last longer")
+}
+
+func TestCacheIsOffByDefault(t *testing.T) {
+	backend := &watchedBackend{Backend: memstore.New()}
+	k := newKit(t, store.Config{Backend: backend})
+	ref := k.login(t, k.create(t, "ada"))
+	reads := backend.reads.Load()
+	for range 3 {
+		require.NoError(t, k.authenticate(t, ref))
+	}
+	assert.Equal(t, reads+3, backend.reads.Load())
+}
+
+// TestCacheSeesOwnChanges: at once, whatever is changed.
+func TestCacheSeesOwnChanges(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*kit, store.SessionRef) error
+		want   error
+	}{
+		"end session": {func(k *kit, r store.SessionRef) error {
+			return k.EndSession(context.Background(), r.AccountID, r.SessionID)
+		}, store.ErrSessionEnded},
+		"end sessions": {func(k *kit, r store.SessionRef) error { return k.EndSessions(context.Background(), r.AccountID, "") }, store.ErrSessionEnded},
+		"password":     {func(k *kit, r store.SessionRef) error { return k.SetPassword(context.Background(), r.AccountID, "x") }, store.ErrSessionEnded},
+		"disable":      {func(k *kit, r store.SessionRef) error { return k.Disable(context.Background(), r.AccountID) }, store.ErrDisabled},
+		"remove":       {func(k *kit, r store.SessionRef) error { return k.Remove(context.Background(), r.AccountID) }, store.ErrNotFound},
+		"group":        {func(k *kit, r store.SessionRef) error { return k.AddToGroup(context.Background(), r.AccountID, "g") }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, _, ref := newCached(t, store.Config{})
+			require.NoError(t, k.authenticate(t, ref))
+			require.NoError(t, test.change(k, ref))
+			account, err := k.AuthenticateSession(t.Context(), ref)
+			assert.ErrorIs(t, err, test.want)
+			if test.want == nil {
+				assert.True(t, account.InGroup("g"))
+			}
+		})
+	}
+}
+
+// TestCacheMayOnlyGrant: what another process has granted is good at once; what it
+// has taken away, after the TTL.
+func TestCacheMayOnlyGrant(t *testing.T) {
+	k, backend, ref := newCached(t, store.Config{})
+	other := newKit(t, store.Config{Backend: backend.Backend})
+	account := other.find(t, ref.AccountID)
+	seen, err := k.AuthenticateSession(t.Context(), ref)
+	require.NoError(t, err)
+
+	second := other.login(t, account)
+	assert.NoError(t, k.authenticate(t, second), "a login at another process")
+	require.NoError(t, other.AddToGroup(t.Context(), ref.AccountID, "g"))
+	fresh, err := k.AuthenticateFresh(t.Context(), ref, seen)
+	require.NoError(t, err)
+	assert.True(t, fresh.InGroup("g"))
+
+	require.NoError(t, other.Disable(t.Context(), ref.AccountID))
+	assert.NoError(t, k.authenticate(t, ref), "the price of a TTL")
+	k.now = k.now.Add(cacheTTL)
+	assert.ErrorIs(t, k.authenticate(t, ref), store.ErrDisabled)
+	require.NoError(t, other.Enable(t.Context(), ref.AccountID))
+	third := other.login(t, account)
+	assert.NoError(t, k.authenticate(t, third), "what is held is disabled, and asked about")
+}
+
+// TestCacheStillMarks: a generation that another process has rotated to is marked
+// as used although an older record is held.
+func TestCacheStillMarks(t *testing.T) {
+	k, backend, ref := newCached(t, store.Config{})
+	other := newKit(t, store.Config{Backend: backend.Backend})
+	require.NoError(t, k.authenticate(t, ref))
+	_, err := other.RefreshSession(t.Context(), ref, store.Lifetimes{})
+	require.NoError(t, err)
+	ref.Generation = 2
+	require.NoError(t, k.authenticate(t, ref))
+	assert.True(t, other.session(t, ref).Used)
+	reads := backend.reads.Load()
+	require.NoError(t, k.authenticate(t, ref))
+	require.NoError(t, k.authenticate(t, ref))
+	assert.LessOrEqual(t, backend.reads.Load(), reads+1)
+}
+
+func TestCacheAsksOnceForAll(t *testing.T) {
+	k, backend, ref := newCached(t, store.Config{})
+	hold := make(chan struct{})
+	backend.hold.Store(&hold)
+	reads := backend.reads.Load()
+	var all sync.WaitGroup
+	for range 32 {
+		all.Go(func() { assert.NoError(t, k.authenticate(t, ref)) })
+	}
+	<-backend.held
+	backend.hold.Store(nil)
+	close(hold)
+	all.Wait()
+	assert.Less(t, backend.reads.Load()-reads, int64(32))
+}
+
+// TestCacheStoresNoReadFromBeforeAWrite: a read finds the session alive, then the
+// session is ended here, then the read comes back.
+func TestCacheStoresNoReadFromBeforeAWrite(t *testing.T) {
+	k, backend, ref := newCached(t, store.Config{})
+	hold := make(chan struct{})
+	backend.hold.Store(&hold)
+	late := make(chan error)
+	go func() { late <- k.authenticate(t, ref) }()
+	<-backend.held
+	backend.hold.Store(nil)
+	require.NoError(t, k.EndSession(t.Context(), ref.AccountID, ref.SessionID))
+	assert.ErrorIs(t, k.authenticate(t, ref), store.ErrSessionEnded, "nor is the old read joined")
+	close(hold)
+	<-late
+	assert.ErrorIs(t, k.authenticate(t, ref), store.ErrSessionEnded)
+}
+
+func TestCacheGrace(t *testing.T) {
+	for _, grace := range []time.Duration{0, time.Minute} {
+		k, backend, ref := newCached(t, store.Config{CacheGrace: grace})
+		require.NoError(t, k.authenticate(t, ref))
+		backend.fail.Store(true)
+		k.now = k.now.Add(cacheTTL - time.Millisecond)
+		assert.NoError(t, k.authenticate(t, ref), "held")
+		k.now = k.now.Add(time.Millisecond)
+		if grace == 0 {
+			assert.ErrorIs(t, k.authenticate(t, ref), store.ErrUnavailable)
+			continue
+		}
+		assert.NoError(t, k.authenticate(t, ref), "an outage within the grace")
+		k.now = k.now.Add(grace)
+		assert.ErrorIs(t, k.authenticate(t, ref), store.ErrUnavailable)
+	}
+}
+
+// TestCacheOthersContext: a caller who gives up takes nobody along.
+func TestCacheOthersContext(t *testing.T) {
+	k, backend, ref := newCached(t, store.Config{})
+	hold := make(chan struct{})
+	backend.hold.Store(&hold)
+	ctx, cancel := context.WithCancel(t.Context())
+	first := make(chan error)
+	go func() { _, err := k.AuthenticateSession(ctx, ref); first <- err }()
+	<-backend.held
+	backend.hold.Store(nil)
+	second := make(chan error)
+	go func() { second <- k.authenticate(t, ref) }()
+	cancel()
+	close(hold)
+	<-first
+	assert.NoError(t, <-second)
+}

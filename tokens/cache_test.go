@@ -1,0 +1,150 @@
+package tokens_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/tokens"
+)
+
+// twoVerifiers are one with a cache and one without, over the same keys and clock.
+func twoVerifiers(t *testing.T, k *kit) (cached, uncached *tokens.Verifier) {
+	t.Helper()
+	make := func(bytes int64) *tokens.Verifier {
+		verifier, err := tokens.NewVerifier(tokens.VerifierConfig{
+			Keys: k.keys, Issuer: issuerURL, Audience: "api", CacheBytes: bytes, Now: func() time.Time { return k.now },
+		})
+		require.NoError(t, err)
+		return verifier
+	}
+	return make(64 << 10), make(-1) // so small that it evicts
+}
+
+// TestCacheAgrees: on every token of a large random set, at every moment of a clock
+// that moves, while keys come and go, both verifiers say the same.
+func TestCacheAgrees(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	var keys []*tokens.Key
+	for _, algorithm := range []tokens.Algorithm{tokens.HS512, tokens.HS512, tokens.EdDSA, tokens.ES256} {
+		keys = append(keys, generate(t, algorithm))
+	}
+	k := newKit(t, keys...)
+	cached, uncached := twoVerifiers(t, k)
+
+	var compact []string
+	for i := range 200 {
+		key := keys[random.IntN(len(keys))]
+		signer := newKit(t, key)
+		one := claims
+		one.SessionID = fmt.Sprint("session-", i)
+		one.Expiry = epoch.Add(time.Duration(random.IntN(600)-60) * time.Second)
+		token, err := signer.issuer.SignAccess(one)
+		require.NoError(t, err)
+		compact = append(compact, token)
+		at := random.IntN(len(token))
+		compact = append(compact, token[:at]+string("ABCabc019-_."[random.IntN(12)])+token[at+1:])
+		refresh, err := signer.issuer.SignRefresh(one)
+		require.NoError(t, err)
+		compact = append(compact, refresh, token+"=", token[:at])
+	}
+	// The kit's own secret signs what issuers do not write.
+	secretKeys, err := tokens.ParseKeys(secret)
+	require.NoError(t, err)
+	keys = append(keys, secretKeys...)
+	for i := range 100 {
+		compact = append(compact, sign(
+			fmt.Sprintf(`{"alg":"HS512","typ":"at+jwt","kid":%q}`, secretKeys[0].ID()),
+			fmt.Sprintf(`{"iss":%q,"sub":"s","aud":"api","client_id":"c","sid":"x","gen":1,"iat":1,"exp":%d,"nbf":%d,"jti":"%d"}`,
+				issuerURL, epoch.Unix()+int64(random.IntN(600)), epoch.Unix()+int64(random.IntN(300)), i)))
+	}
+	other := newKit(t, generate(t, tokens.HS512))
+	unknown, err := other.issuer.SignAccess(claims)
+	require.NoError(t, err)
+	compact = append(compact, unknown)
+
+	accepted, reasons := 0, map[string]int{}
+	for step := range 60_000 {
+		if step%50 == 0 {
+			k.now = epoch.Add(time.Duration(random.IntN(700)-50) * time.Second) // it also goes back
+		}
+		if step%500 == 0 {
+			present := []*tokens.Key{keys[len(keys)-1]}
+			for _, key := range keys[:len(keys)-1] {
+				if random.IntN(3) > 0 {
+					present = append(present, key)
+				}
+			}
+			require.NoError(t, k.keys.Replace(present...))
+		}
+		// A few tokens come again and again, as in life.
+		token := compact[random.IntN(len(compact))]
+		if random.IntN(2) == 0 {
+			token = compact[random.IntN(20)]
+		}
+		want, wantErr := uncached.Verify(t.Context(), token)
+		got, gotErr := cached.Verify(t.Context(), token)
+		if wantErr == nil {
+			accepted++
+		} else {
+			reasons[wantErr.Error()]++
+		}
+		if fmt.Sprint(wantErr) != fmt.Sprint(gotErr) || !assert.ObjectsAreEqual(want, got) {
+			t.Fatalf("step %d: uncached says %v, cached says %v", step, wantErr, gotErr)
+		}
+	}
+	assert.Greater(t, accepted, 2000)
+	for _, reason := range []error{tokens.ErrExpired, tokens.ErrNotYetValid, tokens.ErrSignature, tokens.ErrUnknownKey, tokens.ErrType, tokens.ErrMalformed} {
+		found := 0
+		for text, count := range reasons {
+			if strings.HasPrefix(text, reason.Error()) {
+				found += count
+			}
+		}
+		assert.Greater(t, found, 50, "the set holds too few cases of: %v", reason)
+	}
+}
+
+func TestCacheForgetsRemovedKeys(t *testing.T) {
+	first, second := generate(t, tokens.HS512), generate(t, tokens.HS512)
+	k := newKit(t, first, second)
+	token, err := k.issuer.SignAccess(claims)
+	require.NoError(t, err)
+	require.NoError(t, k.verify(token))
+	require.NoError(t, k.verify(token))
+	require.NoError(t, k.keys.Replace(second))
+	assert.ErrorIs(t, k.verify(token), tokens.ErrUnknownKey)
+	require.NoError(t, k.keys.Replace(second, first))
+	assert.NoError(t, k.verify(token))
+}
+
+// TestCacheRace: tokens are verified while keys change; under -race.
+func TestCacheRace(t *testing.T) {
+	first, second := generate(t, tokens.HS512), generate(t, tokens.HS512)
+	k := newKit(t, first, second)
+	token, err := k.issuer.SignAccess(claims)
+	require.NoError(t, err)
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 2000 {
+				if err := k.verify(token); err != nil && !errors.Is(err, tokens.ErrUnknownKey) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 200 {
+		require.NoError(t, k.keys.Replace(second))
+		require.NoError(t, k.keys.Replace(second, first))
+	}
+	all.Wait()
+	assert.NoError(t, k.verify(token))
+}
