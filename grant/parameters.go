@@ -1,11 +1,12 @@
 package grant
 
 import (
+	"bytes"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -37,17 +38,19 @@ func (s *Server) readParameters(w http.ResponseWriter, r *http.Request) (map[str
 	if err != nil {
 		return nil, invalidRequest("the query is malformed")
 	}
-	for _, name := range credentials {
-		if query.Has(name) {
+	for name := range query {
+		if slices.Contains(credentials, name) {
 			return nil, invalidRequest("credentials must not be in the query")
 		}
 	}
-	contentType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	contentType := mediaType(r)
 	asJSON := s.config.AcceptJSON && contentType == "application/json"
-	if err != nil || contentType != "application/x-www-form-urlencoded" && !asJSON || len(r.Header.Values("Content-Type")) > 1 {
-		return nil, invalidRequest("the content type must be application/x-www-form-urlencoded")
+	if contentType != formType && !asJSON {
+		return nil, invalidRequest("the content type must be " + formType)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var buffer bytes.Buffer
+	buffer.Grow(int(min(max(r.ContentLength, 0), maxBody)) + bytes.MinRead)
+	_, err = buffer.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
 	if errors.As(err, new(*http.MaxBytesError)) {
 		return nil, &Error{Code: CodeInvalidRequest, Description: "the body is too large", Status: http.StatusRequestEntityTooLarge}
 	}
@@ -55,9 +58,28 @@ func (s *Server) readParameters(w http.ResponseWriter, r *http.Request) (map[str
 		return nil, invalidRequest("the body is malformed")
 	}
 	if asJSON {
-		return parseJSON(body)
+		return parseJSON(buffer.Bytes())
 	}
-	return parseForm(string(body))
+	return parseForm(buffer.String())
+}
+
+const formType = "application/x-www-form-urlencoded"
+
+// mediaType is the one content type of a request without its parameters, empty if
+// there is not exactly one.
+func mediaType(r *http.Request) string {
+	values := r.Header["Content-Type"]
+	if len(values) != 1 {
+		return ""
+	}
+	if values[0] == formType { // nearly always
+		return formType
+	}
+	contentType, _, err := mime.ParseMediaType(values[0])
+	if err != nil {
+		return ""
+	}
+	return contentType
 }
 
 func parseForm(body string) (map[string]string, *Error) {

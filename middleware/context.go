@@ -18,8 +18,8 @@ type Caller struct {
 	// wrappers set by themselves.
 	Private bool
 
-	ref store.SessionRef
-	by  *Authenticator
+	generation int64
+	by         *Authenticator
 }
 
 type contextKey struct{}

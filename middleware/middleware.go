@@ -197,7 +197,9 @@ func (a *Authenticator) fresh(ctx context.Context, caller *Caller) (*Caller, err
 	if !canLookAgain {
 		return caller, nil
 	}
-	account, err := finder.AuthenticateFresh(ctx, caller.ref, caller.Account)
+	account, err := finder.AuthenticateFresh(ctx, store.SessionRef{
+		AccountID: caller.Account.ID, SessionID: caller.SessionID, Generation: caller.generation,
+	}, caller.Account)
 	if err != nil {
 		return nil, asError(err)
 	}
@@ -226,7 +228,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, token string) (*Caller
 	if err != nil {
 		return nil, asError(err)
 	}
-	return &Caller{Account: account, SessionID: access.SessionID, ref: ref, by: a}, nil
+	return &Caller{Account: account, SessionID: access.SessionID, generation: ref.Generation, by: a}, nil
 }
 
 // bearer tells whether an Authorization header is of the Bearer scheme, and what

@@ -19,10 +19,10 @@ type cache struct {
 
 // cached is a token that was verified.
 type cached struct {
-	token     AccessToken
-	set       *keySet // under which its verification began
-	key       *Key
-	notBefore int64
+	token  AccessToken
+	window window
+	set    *keySet // under which its verification began
+	key    *Key
 }
 
 const (
@@ -76,9 +76,9 @@ func (c *cache) put(compact string, entry *cached) {
 }
 
 // check is what there is to check about a token that was verified before.
-func (e *cached) check(now time.Time, leeway time.Duration) error {
+func (e *cached) check(now time.Time) error {
 	if e.key.over(now) {
 		return ErrUnknownKey
 	}
-	return checkTimes(e.token.Expiry, e.notBefore, now, leeway)
+	return e.window.check(now)
 }

@@ -98,29 +98,46 @@ type wireClaims struct {
 
 var claimNames = []string{"iss", "sub", "aud", "client_id", "sid", "gen", "iat", "exp", "jti", "nbf"}
 
-// audience is a JSON string or an array of them (RFC 7519 section 4.1.3).
-type audience []string
+// audience is a JSON string or an array of them (RFC 7519 section 4.1.3). Nearly
+// always it is one string, for which no array is made.
+type audience struct {
+	one  string
+	many []string // nil where it is one
+}
 
 func (a audience) MarshalJSONTo(encoder *jsontext.Encoder) error {
-	if len(a) == 1 {
-		return encoder.WriteToken(jsontext.String(a[0]))
-	}
-	return json.MarshalEncode(encoder, []string(a))
+	return encoder.WriteToken(jsontext.String(a.one)) // an issuer writes one alone
 }
 
 func (a *audience) UnmarshalJSONFrom(decoder *jsontext.Decoder) error {
-	if decoder.PeekKind() == '[' {
-		return json.UnmarshalDecode(decoder, (*[]string)(a))
+	switch decoder.PeekKind() {
+	case '"':
+		return json.UnmarshalDecode(decoder, &a.one)
+	case '[':
+		a.many = []string{}
+		return json.UnmarshalDecode(decoder, &a.many)
 	}
-	token, err := decoder.ReadToken()
-	if err != nil {
-		return err
+	return errors.New("neither a string nor an array of strings")
+}
+
+func (a *audience) valid() bool {
+	return a.one != "" || len(a.many) > 0 && !slices.Contains(a.many, "")
+}
+
+func (a *audience) has(audience string) bool {
+	return a.one == audience || slices.Contains(a.many, audience)
+}
+
+// list is the audience as an array, which is expected's own where it holds the same
+// one string.
+func (a *audience) list(expected []string) []string {
+	switch {
+	case a.many != nil:
+		return a.many
+	case len(expected) == 1 && expected[0] == a.one:
+		return expected
 	}
-	if token.Kind() != '"' {
-		return errors.New("neither a string nor an array of strings")
-	}
-	*a = audience{token.String()}
-	return nil
+	return []string{a.one}
 }
 
 // parts are the three segments of a compact JWS (RFC 7515 section 7.1).
@@ -180,7 +197,7 @@ func decodeClaims(segment, memory []byte, claims *wireClaims) error {
 	switch {
 	case claims.Issuer == "", claims.Subject == "", claims.ClientID == "", claims.SessionID == "", claims.ID == "":
 		return malformed("claims: one of iss, sub, client_id, sid, jti is missing or empty")
-	case len(claims.Audience) == 0 || slices.Contains(claims.Audience, ""):
+	case !claims.Audience.valid():
 		return malformed("claims: aud is missing or empty")
 	case claims.Generation < 1:
 		return malformed("claims: gen is missing or not positive")
@@ -229,7 +246,9 @@ func checkNames(unknown jsontext.Value, known []string) error {
 	return nil
 }
 
-func (c *wireClaims) export() Claims {
+// export makes claims of what check has found good. expected is the audience that
+// was asked for.
+func (c *wireClaims) export(expected []string) Claims {
 	return Claims{
 		Subject:    c.Subject,
 		ClientID:   c.ClientID,
@@ -238,7 +257,7 @@ func (c *wireClaims) export() Claims {
 		Expiry:     time.Unix(c.Expiry, 0).UTC(),
 		ID:         c.ID,
 		Issuer:     c.Issuer,
-		Audience:   c.Audience,
+		Audience:   c.Audience.list(expected),
 		IssuedAt:   time.Unix(c.IssuedAt, 0).UTC(),
 	}
 }

@@ -34,8 +34,8 @@ type IssuerConfig struct {
 type Issuer struct {
 	keys          *Keyring
 	issuer        string
-	audience      audience
-	tokenEndpoint audience
+	audience      []string // one each
+	tokenEndpoint []string
 	now           func() time.Time
 }
 
@@ -69,8 +69,8 @@ func NewIssuer(config IssuerConfig) (*Issuer, error) {
 	return &Issuer{
 		keys:          config.Keys,
 		issuer:        config.Issuer,
-		audience:      audience{config.Audience},
-		tokenEndpoint: audience{config.TokenEndpoint},
+		audience:      []string{config.Audience},
+		tokenEndpoint: []string{config.TokenEndpoint},
 		now:           config.Now,
 	}, nil
 }
@@ -87,38 +87,40 @@ func isIssuer(issuer string) bool {
 // SignAccess makes an access token with the Subject, ClientID, SessionID,
 // Generation and Expiry of the claims; the other fields of claims are not read.
 func (i *Issuer) SignAccess(claims Claims) (string, error) {
-	return i.sign(claims, i.audience, i.keys.Active().access)
+	return i.sign(claims, i.audience[0], i.keys.Active().access)
 }
 
 // SignRefresh makes a refresh token in the same way.
 func (i *Issuer) SignRefresh(claims Claims) (string, error) {
-	return i.sign(claims, i.tokenEndpoint, i.keys.Active().refresh)
+	return i.sign(claims, i.tokenEndpoint[0], i.keys.Active().refresh)
 }
 
-func (i *Issuer) sign(claims Claims, to audience, with *use) (string, error) {
-	payload, err := json.Marshal(&wireClaims{
+func (i *Issuer) sign(claims Claims, to string, with *use) (string, error) {
+	scratch := getScratch()
+	defer scratch.release()
+	scratch.claims = wireClaims{
 		Issuer:     i.issuer,
 		Subject:    claims.Subject,
-		Audience:   to,
+		Audience:   audience{one: to},
 		ClientID:   claims.ClientID,
 		SessionID:  claims.SessionID,
 		Generation: claims.Generation,
 		IssuedAt:   i.now().Unix(),
 		Expiry:     claims.Expiry.Unix(),
 		ID:         rand.Text(),
-	})
+	}
+	payload, err := json.Marshal(&scratch.claims)
 	if err != nil {
 		return "", fmt.Errorf("tokens: encoding the claims: %w", err)
 	}
-	const longestHMAC = 90
-	token := make([]byte, 0, len(with.header)+base64.RawURLEncoding.EncodedLen(len(payload))+longestHMAC)
-	token = append(append(token, with.header...), '.')
+	token := append(append(scratch.memory[:0], with.header...), '.')
 	token = base64.RawURLEncoding.AppendEncode(token, payload)
 	signature, err := with.signer.Sign(token, with.private)
 	if err != nil {
 		return "", fmt.Errorf("tokens: signing: %w", err)
 	}
 	token = base64.RawURLEncoding.AppendEncode(append(token, '.'), signature)
+	scratch.memory = token
 	return string(token), nil
 }
 
@@ -126,14 +128,16 @@ func (i *Issuer) sign(claims Claims, to audience, with *use) (string, error) {
 // with the same keys and configuration, has made. The error matches [ErrInvalid].
 func (i *Issuer) VerifyRefresh(compact string) (RefreshToken, error) {
 	now := i.now()
-	var claims wireClaims
-	if _, err := i.keys.current.Load().verify(compact, typeRefresh, now, &claims); err != nil {
+	scratch := getScratch()
+	defer scratch.release()
+	if _, err := i.keys.current.Load().verify(compact, typeRefresh, now, scratch); err != nil {
 		return RefreshToken{}, err
 	}
-	if err := claims.check(i.issuer, i.tokenEndpoint[0], now, 0); err != nil {
+	claims := &scratch.claims
+	if err := claims.check(i.issuer, i.tokenEndpoint, now, 0); err != nil {
 		return RefreshToken{}, err
 	}
-	return RefreshToken{claims.export()}, nil
+	return RefreshToken{claims.export(i.tokenEndpoint)}, nil
 }
 
 // VerifyAny verifies a token of either kind that this issuer has made, whatever
@@ -141,17 +145,19 @@ func (i *Issuer) VerifyRefresh(compact string) (RefreshToken, error) {
 // that anybody may do anything now. The error matches [ErrInvalid].
 func (i *Issuer) VerifyAny(compact string) (Claims, error) {
 	var always time.Time // of which no key is over
-	var claims wireClaims
-	with, err := i.keys.current.Load().verify(compact, typeAny, always, &claims)
+	scratch := getScratch()
+	defer scratch.release()
+	with, err := i.keys.current.Load().verify(compact, typeAny, always, scratch)
 	if err != nil {
 		return Claims{}, err
 	}
-	audience := i.audience[0]
+	claims := &scratch.claims
+	audience := i.audience
 	if with.typ == typeRefresh {
-		audience = i.tokenEndpoint[0]
+		audience = i.tokenEndpoint
 	}
 	if err := claims.check(i.issuer, audience, time.Unix(claims.Expiry, 0), time.Second); err != nil {
 		return Claims{}, err
 	}
-	return claims.export(), nil
+	return claims.export(audience), nil
 }

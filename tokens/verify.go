@@ -2,19 +2,38 @@ package tokens
 
 import (
 	"maps"
+	"slices"
+	"sync"
 	"time"
 )
 
+// scratch is memory for one verification, which costs more in allocations than in
+// anything but the signature. What is decoded into claims are copies, so that the
+// next user of the scratch changes nothing that was handed out.
+type scratch struct {
+	memory []byte
+	claims wireClaims
+}
+
+var scratches = sync.Pool{New: func() any { return &scratch{memory: make([]byte, 0, 2<<10)} }}
+
+func getScratch() *scratch { return scratches.Get().(*scratch) }
+
+func (s *scratch) release() {
+	s.claims = wireClaims{}
+	scratches.Put(s)
+}
+
 // verify checks form, type, key, algorithm and signature of a token of a type,
 // then decodes its claims. Nothing in the payload is looked at before the signature
-// has been found good.
-func (s *keySet) verify(compact, typ string, now time.Time, claims *wireClaims) (*use, error) {
+// has been found good, and left in the scratch.
+func (s *keySet) verify(compact, typ string, now time.Time, scratch *scratch) (*use, error) {
 	if len(compact) > MaxLength {
 		return nil, malformed("too long")
 	}
-	// One piece of memory for the token and for what is decoded of it.
-	memory := make([]byte, 0, 2*len(compact))
-	memory = append(memory, compact...)
+	// The token, and behind it what is decoded of it.
+	scratch.memory = slices.Grow(scratch.memory[:0], 2*len(compact))
+	memory := append(scratch.memory, compact...)
 	token, err := split(memory)
 	if err != nil {
 		return nil, err
@@ -36,7 +55,7 @@ func (s *keySet) verify(compact, typ string, now time.Time, claims *wireClaims) 
 	if !remembered {
 		s.remember(token.header, with)
 	}
-	return with, decodeClaims(token.payload, memory[len(memory):], claims)
+	return with, decodeClaims(token.payload, memory[len(memory):], &scratch.claims)
 }
 
 // useOf finds what verifies a token by its header.
