@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -50,11 +51,7 @@ func (s *Store) write(ctx context.Context, work func(*bbolt.Tx) error) error {
 	select {
 	case <-mine.done:
 	case c.leading <- struct{}{}:
-		// Another leader may have finished mine in the same moment.
-		if jobs := c.take(); len(jobs) > 0 {
-			s.commit(jobs)
-		}
-		<-c.leading
+		s.lead()
 		<-mine.done
 	case <-ctx.Done():
 		if c.withdraw(mine) {
@@ -66,6 +63,16 @@ func (s *Store) write(ctx context.Context, work func(*bbolt.Tx) error) error {
 		panic(mine.panicked)
 	}
 	return mine.err
+}
+
+// lead commits whatever waits, and lets another lead even if bbolt panics. Where
+// another leader has finished this caller's job in the same moment there may be
+// nothing to do.
+func (s *Store) lead() {
+	defer func() { <-s.commits.leading }()
+	if jobs := s.commits.take(); len(jobs) > 0 {
+		s.commit(jobs)
+	}
 }
 
 func (c *committer) take() []*job {
@@ -88,19 +95,24 @@ func (c *committer) withdraw(mine *job) bool {
 	return false
 }
 
+var errPanicked = errors.New("the transaction did not end")
+
 func (s *Store) commit(jobs []*job) {
-	err := s.db.Update(func(tx *bbolt.Tx) error {
+	err := errPanicked
+	defer func() {
+		for _, job := range jobs {
+			if err != nil && job.err == nil {
+				job.err = fmt.Errorf("%w: boltstore: %w", store.ErrUnavailable, err)
+			}
+			close(job.done)
+		}
+	}()
+	err = s.db.Update(func(tx *bbolt.Tx) error {
 		for _, job := range jobs {
 			job.run(tx)
 		}
 		return nil
 	})
-	for _, job := range jobs {
-		if err != nil && job.err == nil {
-			job.err = fmt.Errorf("%w: boltstore: %w", store.ErrUnavailable, err)
-		}
-		close(job.done)
-	}
 }
 
 // run keeps a panic of one writer for that writer, who is on another goroutine.
