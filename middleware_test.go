@@ -124,14 +124,16 @@ func newKit(t *testing.T, backend store.Backend, o options) *kit {
 	mux := http.NewServeMux()
 	mux.Handle("/token", grant.Handler(k.server))
 	mux.Handle("/revoke", grant.RevokeHandler(k.server))
-	mux.Handle("/introspect", grant.IntrospectHandler(k.server, grant.IntrospectConfig{Verifier: verifier, Allow: func(r *http.Request) (bool, error) {
+	introspect, err := grant.IntrospectHandler(k.server, grant.IntrospectConfig{Verifier: verifier, Allow: func(r *http.Request) (bool, error) {
 		caller, err := auth.AuthenticateRequest(r)
 		var refused *middleware.Error
 		if errors.As(err, &refused) && refused.Status == http.StatusServiceUnavailable {
 			return false, err
 		}
 		return err == nil && caller.Account.InGroup("introspect"), nil
-	}}))
+	}})
+	require.NoError(t, err)
+	mux.Handle("/introspect", introspect)
 	mux.Handle("/protected", auth.Require(caller))
 	mux.Handle("/optional", auth.Optional(caller))
 	mux.Handle("/editors", auth.RequireGroup("editors")(caller))

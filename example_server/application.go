@@ -77,9 +77,11 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 	mux := http.NewServeMux()
 	mux.Handle("/token", grant.Handler(server))
 	mux.Handle("/revoke", grant.RevokeHandler(server))
-	mux.Handle("/introspect", grant.IntrospectHandler(server, grant.IntrospectConfig{
-		Verifier: verifier, Allow: mayIntrospect(auth),
-	}))
+	introspect, err := grant.IntrospectHandler(server, grant.IntrospectConfig{Verifier: verifier, Allow: mayIntrospect(auth)})
+	if err != nil {
+		return nil, err
+	}
+	mux.Handle("/introspect", introspect)
 	if err := publish(mux, s.issuer, keyring); err != nil {
 		return nil, fmt.Errorf("-issuer: %w", err)
 	}

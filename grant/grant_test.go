@@ -131,6 +131,20 @@ func TestConfigurationErrorsNameEachField(t *testing.T) {
 	for _, field := range []string{"Accounts", "Issuer", "AccessTTL", "DefaultClientID"} {
 		assert.ErrorContains(t, err, field)
 	}
+	_, err = grant.IntrospectHandler(nil, grant.IntrospectConfig{})
+	assert.ErrorContains(t, err, "Verifier")
+	_, err = grant.MetadataHandler(grant.Metadata{})
+	assert.ErrorContains(t, err, "Issuer")
+	_, err = grant.NewClients(
+		grant.Client{ID: ""}, grant.Client{ID: "a", SecretHash: "x"}, grant.Client{ID: "b", MayIntrospect: true},
+		grant.Client{ID: "c", Grants: []string{"implicit"}}, grant.Client{ID: "d", AccessTTL: 1}, grant.Client{ID: "d"},
+	)
+	for _, problem := range []string{"ID must be", "SecretHash", "MayIntrospect", `"implicit"`, "AccessTTL", "twice"} {
+		assert.ErrorContains(t, err, problem)
+	}
+	_, err = grant.HashClientSecret("hunter2")
+	assert.ErrorContains(t, err, "too short")
+	assert.NotContains(t, err.Error(), "hunter2")
 }
 
 func FuzzHandler(f *testing.F) {

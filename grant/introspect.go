@@ -25,10 +25,10 @@ type IntrospectConfig struct {
 // token. Who may not ask gets 401; a token that is not good, and a refresh token,
 // {"active":false}; an outage is 503 and never looks like a bad token.
 //
-// It panics if a required field of the configuration is missing.
-func IntrospectHandler(server *Server, config IntrospectConfig) http.Handler {
+// It returns an error if the configuration lacks something.
+func IntrospectHandler(server *Server, config IntrospectConfig) (http.Handler, error) {
 	if config.Verifier == nil {
-		panic("grant: IntrospectConfig.Verifier is required")
+		return nil, errors.New("grant: introspection: Verifier is required")
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer, err := server.introspect(w, r, config)
@@ -40,7 +40,7 @@ func IntrospectHandler(server *Server, config IntrospectConfig) http.Handler {
 			return
 		}
 		writeJSON(w, http.StatusOK, answer)
-	})
+	}), nil
 }
 
 // introspection is an answer (RFC 7662 section 2.2). What a token does not say of
