@@ -57,35 +57,36 @@ func newAccountCache(backend Backend, ttl, grace time.Duration, size int, clock 
 func (c *accountCache) stripe(id ID) *cacheStripe { return &c.stripes[id[len(id)-1]%cacheStripes] }
 
 // held returns what was read less than a TTL ago, nil where there is none.
-func (c *accountCache) held(id ID, now time.Time) *Account {
+func (c *accountCache) held(id ID, now time.Time) *Account { return c.youngerThan(c.ttl, id, now) }
+
+// heldInOutage is held while the backend does not answer.
+func (c *accountCache) heldInOutage(id ID, now time.Time) *Account {
+	if c.grace == 0 {
+		return nil
+	}
+	return c.youngerThan(c.ttl+c.grace, id, now)
+}
+
+func (c *accountCache) youngerThan(age time.Duration, id ID, now time.Time) *Account {
 	entry, found := c.accounts.GetIfPresent(id)
-	if !found || now.Sub(entry.read) >= c.ttl || now.Before(entry.read) {
+	if !found || now.Sub(entry.read) >= age || now.Before(entry.read) {
 		return nil
 	}
 	return entry.account
 }
 
-// fetch asks the backend, once for all who ask at the same time. If it does not
-// answer, what was read before is good for the grace.
+// fetch asks the backend, once for all who ask at the same time.
 func (c *accountCache) fetch(ctx context.Context, id ID) (*Account, error) {
 	for {
 		found, err, shared := c.flights.Do(string(id[:]), func() (any, error) { return c.read(ctx, id) })
 		if err == nil {
 			return found.(*Account), nil
 		}
-		if shared && ctx.Err() == nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
-			// It was another caller's context that ended. A backend whose own
-			// deadline has passed says that it is unavailable.
-			if !errors.Is(err, ErrUnavailable) {
-				continue
-			}
-		}
-		if errors.Is(err, ErrNotFound) || c.grace <= 0 {
-			return nil, err
-		}
-		entry, held := c.accounts.GetIfPresent(id)
-		if now := c.clock(); held && !now.Before(entry.read) && now.Sub(entry.read) < c.ttl+c.grace {
-			return entry.account, nil
+		// It may have been another caller's context that ended; a backend whose own
+		// deadline has passed says that it is unavailable.
+		theirs := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ErrUnavailable)
+		if shared && theirs && ctx.Err() == nil {
+			continue
 		}
 		return nil, err
 	}

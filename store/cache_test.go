@@ -197,6 +197,11 @@ func TestCacheGrace(t *testing.T) {
 			continue
 		}
 		assert.NoError(t, k.authenticate(t, ref), "an outage within the grace")
+		stranger := ref
+		stranger.SessionID = "begun elsewhere"
+		assert.ErrorIs(t, k.authenticate(t, stranger), store.ErrUnavailable, "what is held refuses nobody")
+		_, err := k.AuthenticateFresh(t.Context(), ref, nil)
+		assert.ErrorIs(t, err, store.ErrUnavailable)
 		k.now = k.now.Add(grace)
 		assert.ErrorIs(t, k.authenticate(t, ref), store.ErrUnavailable)
 	}

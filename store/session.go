@@ -113,16 +113,29 @@ func (a *Account) makeRoom(limit int, now time.Time) (evicted []Session) {
 // write fails the answer is the same, and the next call tries again.
 func (a *Accounts) AuthenticateSession(ctx context.Context, ref SessionRef) (*Account, error) {
 	now := a.now()
-	if a.cache != nil {
-		if account := a.cache.held(ref.AccountID, now); account != nil {
-			// A later generation than the held one may need its mark.
-			session, err := account.authenticate(ref, now)
-			if err == nil && ref.Generation <= session.Generation && !session.needsMark(ref.Generation) {
-				return account, nil
-			}
+	if a.cache == nil {
+		return a.authenticateFresh(ctx, ref, now)
+	}
+	if account := a.cache.held(ref.AccountID, now); account.grants(ref, now) {
+		return account, nil
+	}
+	account, err := a.authenticateFresh(ctx, ref, now)
+	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrDisabled) && !errors.Is(err, ErrSessionEnded) {
+		if old := a.cache.heldInOutage(ref.AccountID, now); old.grants(ref, now) {
+			return old, nil
 		}
 	}
-	return a.authenticateFresh(ctx, ref, now)
+	return account, err
+}
+
+// grants tells whether a held account lets a token in without a look at the
+// backend. One of a later generation than the held one's may need its mark.
+func (a *Account) grants(ref SessionRef, now time.Time) bool {
+	if a == nil {
+		return false
+	}
+	session, err := a.authenticate(ref, now)
+	return err == nil && ref.Generation <= session.Generation && !session.needsMark(ref.Generation)
 }
 
 // AuthenticateFresh is AuthenticateSession for a caller who is about to refuse for
