@@ -1,11 +1,13 @@
 package oauthsv_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -672,7 +674,12 @@ func TestOtherPlaces(t *testing.T) {
 func TestOutage(t *testing.T) {
 	backend, err := boltstore.Open(filepath.Join(t.TempDir(), "test.db"))
 	require.NoError(t, err)
-	k := newKit(t, backend, options{})
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	k := newKit(t, backend, options{
+		grant:      func(c *grant.Config) { c.Logger = logger },
+		middleware: func(c *middleware.Config) { c.Logger = logger },
+	})
 	tokens := k.login()
 	require.NoError(t, backend.Close())
 	for name, got := range map[string]answer{
@@ -692,6 +699,8 @@ func TestOutage(t *testing.T) {
 			assert.Empty(t, got.header.Get("WWW-Authenticate"))
 		})
 	}
+	assert.Equal(t, 5, strings.Count(log.String(), "store: unavailable"), "the operator is told: %s", &log)
+	assert.NotContains(t, log.String(), tokens.AccessToken)
 	assert.Equal(t, 401, k.get("/protected", "abc").status, "no store is needed to refuse this")
 	assert.Equal(t, 400, k.refresh("abc").status)
 }

@@ -69,7 +69,7 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 	if err != nil {
 		return nil, err
 	}
-	auth, err := middleware.New(middleware.Config{Verifier: verifier, Accounts: accounts, Realm: "oauthsv"})
+	auth, err := middleware.New(middleware.Config{Verifier: verifier, Accounts: accounts, Realm: "oauthsv", Logger: logger})
 	if err != nil {
 		return nil, err
 	}

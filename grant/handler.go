@@ -74,6 +74,14 @@ type errorBody struct {
 	Description string `json:"error_description,omitempty"`
 }
 
+// fail is writeError where no event tells the operator of an outage.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err *Error) {
+	if err.Status == http.StatusServiceUnavailable {
+		s.config.Logger.WarnContext(r.Context(), "a request could not be answered", "path", clean(r.URL.Path), "error", err.Err)
+	}
+	writeError(w, err)
+}
+
 func writeError(w http.ResponseWriter, err *Error) {
 	status := err.Status
 	switch status {

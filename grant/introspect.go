@@ -36,7 +36,7 @@ func IntrospectHandler(server *Server, config IntrospectConfig) (http.Handler, e
 			if err.Status == http.StatusUnauthorized { // RFC 7662 section 2.3
 				w.Header().Add("WWW-Authenticate", `Bearer realm="introspection endpoint"`)
 			}
-			writeError(w, err)
+			server.fail(w, r, err)
 			return
 		}
 		writeJSON(w, http.StatusOK, answer)

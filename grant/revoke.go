@@ -18,7 +18,7 @@ func RevokeHandler(server *Server) http.Handler { return http.HandlerFunc(server
 
 func (s *Server) serveRevoke(w http.ResponseWriter, r *http.Request) {
 	if err := s.revoke(w, r); err != nil {
-		writeError(w, err)
+		s.fail(w, r, err)
 		return
 	}
 	noStore(w.Header())

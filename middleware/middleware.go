@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 
@@ -57,6 +58,9 @@ type Config struct {
 	// WriteError, if set, writes the answer to a request that is refused. The
 	// default is Authenticator.WriteError.
 	WriteError func(w http.ResponseWriter, r *http.Request, err *Error)
+	// Logger is told of outages, as no client is told what has failed. The default
+	// is slog.Default().
+	Logger *slog.Logger
 }
 
 // Authenticator is the middleware. It is safe for concurrent use.
@@ -88,6 +92,9 @@ func New(config Config) (*Authenticator, error) {
 	}
 	if config.CrossOrigin == nil {
 		config.CrossOrigin = http.NewCrossOriginProtection()
+	}
+	if config.Logger == nil {
+		config.Logger = slog.Default()
 	}
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("middleware: configuration: %s", strings.Join(problems, "; "))
@@ -160,7 +167,11 @@ func (a *Authenticator) wrap(next http.Handler, rule rule) http.Handler {
 }
 
 func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	a.config.WriteError(w, r, asError(err))
+	answer := asError(err)
+	if answer.Status == http.StatusServiceUnavailable {
+		a.config.Logger.WarnContext(r.Context(), "a request could not be authenticated", "error", answer.Err)
+	}
+	a.config.WriteError(w, r, answer)
 }
 
 // AuthenticateRequest finds the credentials of a request and does what
