@@ -61,7 +61,7 @@ func (a *Accounts) Create(ctx context.Context, what NewAccount) (*Account, error
 		problems = append(problems, checkGroup(group))
 		account.addGroup(group)
 	}
-	if err := errors.Join(problems...); err != nil {
+	if err := inOneLine(problems); err != nil {
 		return nil, err
 	}
 	if what.Password != "" {
@@ -73,6 +73,20 @@ func (a *Accounts) Create(ctx context.Context, what NewAccount) (*Account, error
 		return nil, err
 	}
 	return account, nil
+}
+
+// inOneLine is errors.Join for a message of one line.
+func inOneLine(problems []error) (all error) {
+	for _, problem := range problems {
+		switch {
+		case problem == nil:
+		case all == nil:
+			all = problem
+		default:
+			all = fmt.Errorf("%w; %w", all, problem)
+		}
+	}
+	return all
 }
 
 // EnsureRoot makes the account with the name, in group [AdminGroup], if there is

@@ -151,6 +151,15 @@ func TestCreate(t *testing.T) {
 	}
 }
 
+func TestCreateNamesEachWrongField(t *testing.T) {
+	_, err := newKit(t, store.Config{}).Create(t.Context(), store.NewAccount{Name: "a b", Email: "x", Phone: "call me"})
+	require.ErrorIs(t, err, store.ErrInvalid)
+	for _, field := range []string{"name", "email", "phone"} {
+		assert.ErrorContains(t, err, "invalid "+field)
+	}
+	assert.NotContains(t, err.Error(), "\n")
+}
+
 func TestAccountShowsNoSecrets(t *testing.T) {
 	k := newKit(t, store.Config{})
 	account := k.create(t, "ada")
