@@ -85,15 +85,26 @@ func isIssuer(issuer string) bool {
 }
 
 // SignAccess makes an access token with the Subject, ClientID, SessionID,
-// Generation and Expiry of the claims; the other fields of claims are not read.
+// Generation and Expiry of the claims; the other fields of claims are not read. It
+// returns an error that matches [ErrKey] if the keyring has lost its signing key.
 func (i *Issuer) SignAccess(claims Claims) (string, error) {
-	return i.sign(claims, i.audience[0], i.keys.Active().access)
+	key := i.keys.Active()
+	if key == nil {
+		return "", errNoSigningKey
+	}
+	return i.sign(claims, i.audience[0], key.access)
 }
 
 // SignRefresh makes a refresh token in the same way.
 func (i *Issuer) SignRefresh(claims Claims) (string, error) {
-	return i.sign(claims, i.tokenEndpoint[0], i.keys.Active().refresh)
+	key := i.keys.Active()
+	if key == nil {
+		return "", errNoSigningKey
+	}
+	return i.sign(claims, i.tokenEndpoint[0], key.refresh)
 }
+
+var errNoSigningKey = keyError("none of the keys can sign")
 
 func (i *Issuer) sign(claims Claims, to string, with *use) (string, error) {
 	scratch := getScratch()

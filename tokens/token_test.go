@@ -352,6 +352,15 @@ func TestKeyringReplace(t *testing.T) {
 	_, err = k.issuer.VerifyRefresh(oldRefresh)
 	assert.ErrorIs(t, err, tokens.ErrUnknownKey)
 
+	public, err := tokens.ParseKeys([]byte("-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n"))
+	require.NoError(t, err)
+	require.NoError(t, k.keys.Replace(public...))
+	_, err = k.issuer.SignAccess(claims)
+	assert.ErrorIs(t, err, tokens.ErrKey, "no key is left that can sign")
+	_, err = k.issuer.SignRefresh(claims)
+	assert.ErrorIs(t, err, tokens.ErrKey)
+	require.NoError(t, k.keys.Replace(second))
+
 	assert.ErrorIs(t, k.keys.Replace(), tokens.ErrKey)
 	assert.ErrorIs(t, k.keys.Replace(first, first), tokens.ErrKey)
 	assert.NoError(t, k.verify(fresh), "a refused change changes nothing")
