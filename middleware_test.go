@@ -732,6 +732,8 @@ func TestApprove(t *testing.T) {
 				return &grant.Error{Code: "mfa_required", Description: "a second factor is needed", Status: 403}
 			case "broken":
 				return fmt.Errorf("the terms service is down")
+			case "lost":
+				return fmt.Errorf("the terms of this user: %w", store.ErrNotFound)
 			}
 			return nil
 		}
@@ -741,9 +743,10 @@ func TestApprove(t *testing.T) {
 	assert.Equal(t, 403, got.status)
 	assert.Equal(t, map[string]any{"error": "mfa_required", "error_description": "a second factor is needed"}, got.json(t))
 	assert.Equal(t, 503, k.token(passwordForm+"&client_id=broken").status)
+	assert.Equal(t, 503, k.token(passwordForm+"&client_id=lost").status, "any error that is not a *grant.Error")
 	assert.Equal(t, 400, k.token("grant_type=password&username=ada&password=wrong&client_id=second-factor").status, "not asked before the password")
 	assert.Equal(t, []grant.EventType{
-		grant.EventLoginSucceeded, grant.EventLoginRefused, grant.EventLoginRefused, grant.EventLoginFailed,
+		grant.EventLoginSucceeded, grant.EventLoginRefused, grant.EventLoginRefused, grant.EventLoginRefused, grant.EventLoginFailed,
 	}, k.takeEvents())
 	sessions, err := k.accounts.Sessions(t.Context(), k.account.ID)
 	require.NoError(t, err)

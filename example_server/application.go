@@ -153,7 +153,7 @@ func mayIntrospect(auth *middleware.Authenticator) func(*http.Request) (bool, er
 }
 
 func openKeys(s *settings, logger *slog.Logger) (*tokens.Keyring, error) {
-	_, created, err := tokens.LoadOrCreateKeys(s.keyFile, tokens.HS512)
+	keys, created, err := tokens.LoadOrCreateKeys(s.keyFile, tokens.HS512)
 	if err != nil {
 		return nil, err
 	}
@@ -163,11 +163,7 @@ func openKeys(s *settings, logger *slog.Logger) (*tokens.Keyring, error) {
 			logger.Warn("every process over the same database needs this same key file: copy it to the others", "file", s.keyFile)
 		}
 	}
-	keys, err := loadKeys(s.keyFile)
-	if err != nil {
-		return nil, err
-	}
-	return tokens.NewKeyring(keys...)
+	return signingKeyring(s.keyFile, keys)
 }
 
 func openStore(ctx context.Context, location string, logger *slog.Logger) (backend store.Backend, closeBackend func() error, err error) {

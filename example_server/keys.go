@@ -80,8 +80,8 @@ func listKeys(path string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	for _, key := range keys {
-		fmt.Fprintln(stdout, describe(key, keyring.Active()))
+	for _, line := range descriptions(keyring) {
+		fmt.Fprintln(stdout, line)
 	}
 	return nil
 }
@@ -98,12 +98,9 @@ func describe(key, active *tokens.Key) string {
 	return text
 }
 
-// loadKeys reads the key file, of which at least one key must be able to sign.
-func loadKeys(path string) ([]*tokens.Key, error) {
-	keys, err := tokens.LoadKeys(path)
-	if err != nil {
-		return nil, err
-	}
+// signingKeyring makes a keyring of a key file's keys, of which one must be able to
+// sign.
+func signingKeyring(path string, keys []*tokens.Key) (*tokens.Keyring, error) {
 	keyring, err := tokens.NewKeyring(keys...)
 	if err != nil {
 		return nil, fmt.Errorf("key file %s: %w", path, err)
@@ -111,22 +108,26 @@ func loadKeys(path string) ([]*tokens.Key, error) {
 	if keyring.Active() == nil {
 		return nil, fmt.Errorf("key file %s: none of its keys can sign: a private key or a secret is needed, not a public key", path)
 	}
-	return keys, nil
+	return keyring, nil
 }
 
 // reloadKeys takes a changed key file over and says what has changed. A broken
 // file leaves the old keys in force.
 func reloadKeys(keyring *tokens.Keyring, path string, logger *slog.Logger) {
-	keys, err := loadKeys(path)
+	keys, err := tokens.LoadKeys(path)
 	if err == nil {
-		before := descriptions(keyring)
-		if err = keyring.Replace(keys...); err == nil {
-			after := descriptions(keyring)
-			logger.Info("reloaded the keys", "file", path, "new", less(after, before), "gone", less(before, after))
-			return
-		}
+		_, err = signingKeyring(path, keys)
 	}
-	logger.Error("the key file is not usable; the old keys stay in force", "error", err)
+	before := descriptions(keyring)
+	if err == nil {
+		err = keyring.Replace(keys...)
+	}
+	if err != nil {
+		logger.Error("the key file is not usable; the old keys stay in force", "error", err)
+		return
+	}
+	after := descriptions(keyring)
+	logger.Info("reloaded the keys", "file", path, "new", less(after, before), "gone", less(before, after))
 }
 
 func descriptions(keyring *tokens.Keyring) (lines []string) {

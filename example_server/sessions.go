@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"net/http"
 	"time"
 
@@ -62,7 +61,7 @@ func (h sessionHandlers) endAll(w http.ResponseWriter, r *http.Request) {
 }
 
 func writeStoreError(w http.ResponseWriter, err error) {
-	if errors.Is(err, store.ErrSessionEnded) || errors.Is(err, store.ErrNotFound) {
+	if store.Refused(err) {
 		http.Error(w, "no such session", http.StatusNotFound)
 		return
 	}

@@ -47,7 +47,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // retryAfter is how long a client should wait out an outage.
 const retryAfter = 5 * time.Second
 
-// asError finds the answer to an error of the store, of tokens or of Approve.
+// asError finds the answer to an error of the store or of tokens.
 func asError(err error) *Error {
 	var already *Error
 	switch {
@@ -59,6 +59,10 @@ func asError(err error) *Error {
 		return &Error{Code: CodeInvalidGrant, Description: "the grant is invalid, expired or revoked", Status: http.StatusBadRequest, Err: err}
 	}
 	// Whatever else it is, it is not the client's fault.
+	return outage(err)
+}
+
+func outage(err error) *Error {
 	return &Error{
 		Code: CodeTemporarilyUnavailable, Description: "try again later",
 		Status: http.StatusServiceUnavailable, RetryAfter: retryAfter, Err: err,
@@ -67,12 +71,7 @@ func asError(err error) *Error {
 
 // isInvalidGrant: the token is not good, for a reason that is not an outage.
 func isInvalidGrant(err error) bool {
-	return errors.Is(err, tokens.ErrInvalid) ||
-		errors.Is(err, errOtherClient) ||
-		errors.Is(err, store.ErrNotFound) ||
-		errors.Is(err, store.ErrDisabled) ||
-		errors.Is(err, store.ErrSessionEnded) ||
-		errors.Is(err, store.ErrRefreshReused)
+	return errors.Is(err, tokens.ErrInvalid) || errors.Is(err, errOtherClient) || store.Refused(err)
 }
 
 var errOtherClient = errors.New("grant: the token was issued to another client")

@@ -2,9 +2,11 @@ package grant_test
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -124,6 +126,33 @@ func TestLog(t *testing.T) {
 	for line := range strings.Lines(text) {
 		assert.Less(t, len(line), 700)
 	}
+}
+
+// countingClients counts what may be look-ups in a database.
+type countingClients struct {
+	grant.ClientRegistry
+	count int
+}
+
+func (c *countingClients) FindClient(ctx context.Context, id string) (*grant.Client, error) {
+	c.count++
+	return c.ClientRegistry.FindClient(ctx, id)
+}
+
+func TestClientIsLookedUpOnce(t *testing.T) {
+	fixed, err := grant.NewClients(grant.Client{ID: "app"})
+	require.NoError(t, err)
+	clients := &countingClients{ClientRegistry: fixed}
+	server, _ := newServer(t, memstore.New(), func(c *grant.Config) { c.Clients = clients })
+	web := httptest.NewServer(grant.Handler(server))
+	defer web.Close()
+	response, err := http.PostForm(web.URL, url.Values{
+		"grant_type": {"password"}, "username": {"ada"}, "password": {"secret"}, "client_id": {"app"},
+	})
+	require.NoError(t, err)
+	response.Body.Close()
+	assert.Equal(t, 200, response.StatusCode)
+	assert.Equal(t, 1, clients.count)
 }
 
 func TestConfigurationErrorsNameEachField(t *testing.T) {

@@ -28,14 +28,15 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) (*Response, *Erro
 	if failure != nil {
 		return nil, failure
 	}
-	client, failure := clientOf(r, parameters)
+	sent, failure := clientOf(r, parameters)
 	if failure != nil {
 		return nil, failure
 	}
-	if _, failure = s.authenticate(r.Context(), client); failure != nil {
+	client, failure := s.authenticate(r.Context(), sent)
+	if failure != nil {
 		return nil, failure
 	}
-	origin := Origin{ClientID: client.id, Address: s.config.ClientAddress(r), UserAgent: r.UserAgent()}
+	origin := Origin{ClientID: sent.id, Address: s.config.ClientAddress(r), UserAgent: r.UserAgent()}
 
 	var response *Response
 	var err error
@@ -46,12 +47,12 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) (*Response, *Erro
 		if parameters["username"] == "" || parameters["password"] == "" {
 			return nil, invalidRequest("username or password is missing")
 		}
-		response, err = s.Password(r.Context(), PasswordRequest{origin, parameters["username"], parameters["password"]})
+		response, err = s.password(r.Context(), PasswordRequest{origin, parameters["username"], parameters["password"]}, client)
 	case GrantRefreshToken:
 		if parameters["refresh_token"] == "" {
 			return nil, invalidRequest("refresh_token is missing")
 		}
-		response, err = s.Refresh(r.Context(), RefreshRequest{origin, parameters["refresh_token"]})
+		response, err = s.refresh(r.Context(), RefreshRequest{origin, parameters["refresh_token"]}, client)
 	default:
 		return nil, &Error{Code: CodeUnsupportedGrantType, Description: "grant_type must be password or refresh_token", Status: http.StatusBadRequest}
 	}

@@ -1,7 +1,6 @@
 package grant
 
 import (
-	"errors"
 	"net/http"
 
 	"github.com/oauthsv/oauthsv/store"
@@ -53,7 +52,7 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) *Error {
 		return nil
 	}
 	err = s.config.Accounts.EndSession(r.Context(), id, claims.SessionID)
-	if errors.Is(err, store.ErrSessionEnded) || errors.Is(err, store.ErrNotFound) {
+	if store.Refused(err) { // there is no such session any more
 		return nil
 	}
 	if err != nil {

@@ -2,6 +2,7 @@ package grant
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -150,6 +151,10 @@ func (s *Server) Password(ctx context.Context, request PasswordRequest) (*Respon
 	if failure != nil {
 		return nil, failure
 	}
+	return s.password(ctx, request, client)
+}
+
+func (s *Server) password(ctx context.Context, request PasswordRequest, client *Client) (*Response, error) {
 	if !client.may(GrantPassword) {
 		return nil, unauthorizedClient()
 	}
@@ -160,7 +165,10 @@ func (s *Server) Password(ctx context.Context, request PasswordRequest) (*Respon
 	}
 	if s.config.Approve != nil {
 		if err := s.config.Approve(ctx, account, request); err != nil {
-			refusal := asError(err)
+			var refusal *Error
+			if !errors.As(err, &refusal) {
+				refusal = outage(err)
+			}
 			s.event(ctx, Event{Type: EventLoginRefused, AccountID: account.ID, Origin: request.Origin, Reason: refusal.Code})
 			return nil, refusal
 		}
@@ -214,6 +222,10 @@ func (s *Server) Refresh(ctx context.Context, request RefreshRequest) (*Response
 	if failure != nil {
 		return nil, failure
 	}
+	return s.refresh(ctx, request, client)
+}
+
+func (s *Server) refresh(ctx context.Context, request RefreshRequest, client *Client) (*Response, error) {
 	if !client.may(GrantRefreshToken) {
 		return nil, unauthorizedClient()
 	}

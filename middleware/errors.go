@@ -73,10 +73,7 @@ func asError(err error) *Error {
 		return &Error{Status: http.StatusForbidden, Code: CodeCrossOrigin, Description: "cross-origin request", Err: err}
 	case errors.Is(err, ErrNotInGroup):
 		return &Error{Status: http.StatusForbidden, Code: CodeInsufficientScope, Description: "the account is not in the group that is needed", Err: err}
-	case errors.Is(err, tokens.ErrInvalid),
-		errors.Is(err, store.ErrNotFound),
-		errors.Is(err, store.ErrDisabled),
-		errors.Is(err, store.ErrSessionEnded):
+	case errors.Is(err, tokens.ErrInvalid), store.Refused(err):
 		return &Error{Status: http.StatusUnauthorized, Code: CodeInvalidToken, Description: "the access token is invalid, expired or revoked", Err: err}
 	}
 	// An outage never looks like a bad token.

@@ -118,7 +118,7 @@ func (a *Account) String() string { return "account " + a.ID.Hex() }
 // session is the live session with the id, nil where there is none.
 func (a *Account) session(id string, now time.Time) *Session {
 	for i := range a.Sessions {
-		if a.Sessions[i].ID == id && now.Before(a.Sessions[i].Expires) {
+		if a.Sessions[i].ID == id && a.Sessions[i].live(now) {
 			return &a.Sessions[i]
 		}
 	}

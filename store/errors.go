@@ -26,6 +26,13 @@ var (
 	ErrUnavailable = errors.New("store: unavailable")
 )
 
+// Refused tells an answer that lets nobody in from an outage: it is true for
+// [ErrNotFound], [ErrDisabled], [ErrSessionEnded] and [ErrRefreshReused], wrapped or
+// not.
+func Refused(err error) bool {
+	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrDisabled) || errors.Is(err, ErrSessionEnded) || errors.Is(err, ErrRefreshReused)
+}
+
 // ExistsError says that another account has the same name or e-mail already.
 type ExistsError struct {
 	// Field is "name" or "email".

@@ -89,7 +89,7 @@ func (a *Accounts) StartSession(ctx context.Context, account *Account, start New
 
 // makeRoom leaves room for one session more.
 func (a *Account) makeRoom(limit int, now time.Time) (evicted []Session) {
-	a.removeSessions(func(s *Session) bool { return !now.Before(s.Expires) })
+	a.removeSessions(func(s *Session) bool { return !s.live(now) })
 	for len(a.Sessions) >= limit {
 		oldest := &a.Sessions[0]
 		for i := range a.Sessions {
@@ -120,7 +120,7 @@ func (a *Accounts) AuthenticateSession(ctx context.Context, ref SessionRef) (*Ac
 		return account, nil
 	}
 	account, err := a.authenticateFresh(ctx, ref, now)
-	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrDisabled) && !errors.Is(err, ErrSessionEnded) {
+	if err != nil && !Refused(err) {
 		if old := a.cache.heldInOutage(ref.AccountID, now); old.grants(ref, now) {
 			return old, nil
 		}
@@ -179,6 +179,9 @@ func (a *Account) authenticate(ref SessionRef, now time.Time) (*Session, error) 
 	return session, nil
 }
 
+// live tells whether the session has not expired.
+func (s *Session) live(now time.Time) bool { return now.Before(s.Expires) }
+
 // needsMark: the first generation has none before it whose token could come
 // back, so its use is not worth a write.
 func (s *Session) needsMark(generation int64) bool {
@@ -207,7 +210,7 @@ func (a *Accounts) Sessions(ctx context.Context, id ID) ([]Session, error) {
 	now := a.now()
 	live := make([]Session, 0, len(account.Sessions))
 	for _, session := range account.Sessions {
-		if now.Before(session.Expires) {
+		if session.live(now) {
 			live = append(live, session)
 		}
 	}

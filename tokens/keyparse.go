@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -164,20 +165,11 @@ func fromJWK(entry jwk.Key) (*Key, error) {
 		if key.CanSign() {
 			needed = jwk.KeyOpSign
 		}
-		if !hasOperation(operations, needed) {
+		if !slices.Contains(operations, needed) {
 			return nil, keyError(`"key_ops" of the JWK lacks %q`, needed)
 		}
 	}
 	return key, nil
-}
-
-func hasOperation(operations jwk.KeyOperationList, wanted jwk.KeyOperation) bool {
-	for _, operation := range operations {
-		if operation == wanted {
-			return true
-		}
-	}
-	return false
 }
 
 // encodeJWK writes the private or the public half; how the key is used while keys

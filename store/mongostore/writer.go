@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -32,12 +33,7 @@ func (w *writer) next() int64 {
 }
 
 func (w *writer) mine(version int64) bool {
-	for _, own := range w.versions {
-		if own == version {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(w.versions, version)
 }
 
 // retry returns nil if the write is to be tried again, after a pause. Others who
