@@ -67,7 +67,21 @@ type Account struct {
 	LastAction time.Time `bson:"last_action" json:"last_action"`
 
 	Sessions []Session `bson:"sessions" json:"-"`
+
+	// Format is the version of the record's layout. Records without it have
+	// version 1. See RecordFormat.
+	Format int32 `bson:"format,omitempty" json:"-"`
+	// Unknown holds the members of the record that this version of the package does
+	// not know, because a newer version wrote them. A backend writes them back as
+	// they are, so that two versions can run side by side during an upgrade.
+	Unknown map[string]any `bson:",inline" json:"-"`
 }
+
+// RecordFormat is the version of the layout of an account's record that this
+// package writes. A change that older programs can ignore keeps the version: they
+// preserve members they do not know. A change that they would get wrong raises it,
+// and an older program then answers [ErrUnavailable] for such a record.
+const RecordFormat = 1
 
 // Session is one login.
 type Session struct {
@@ -80,19 +94,39 @@ type Session struct {
 	UserAgent string `bson:"user_agent,omitempty"`
 	Address   string `bson:"address,omitempty"`
 
-	// Generation starts at 1 and grows by 1 with each rotation.
+	// Generation starts at 1 and grows by 1 with each new pair of tokens.
 	Generation int64 `bson:"generation"`
-	// RotationID is random and new with each rotation. It tells a rotation that
-	// is tried again, after its reply was lost, from another caller's.
+	// RotationID is random and new with each generation. A call that looks again,
+	// because the reply to its write was lost, finds its own write by it.
 	RotationID int64 `bson:"rotation_id"`
 	// Used says that an access token of this generation has been accepted.
 	Used bool `bson:"used"`
+	// Recovered counts the generations since the last rotation that replaced one
+	// whose reply was lost. RecoveredAt is when the latest of them was issued. Both
+	// are zero where there was none.
+	Recovered   int64     `bson:"recovered,omitempty"`
+	RecoveredAt time.Time `bson:"recovered_at,omitempty"`
 
 	Created time.Time `bson:"created"`
 	// Rotated is the last rotation, at first the login.
 	Rotated time.Time `bson:"rotated"`
 	// Expires is the end of the session unless it is refreshed, in whole seconds.
 	Expires time.Time `bson:"expires"`
+
+	// Unknown is to the session what Account.Unknown is to the account.
+	Unknown map[string]any `bson:",inline"`
+}
+
+// Proven is the generation whose refresh token was presented at the last rotation,
+// 0 before the first one.
+func (s *Session) Proven() int64 { return s.Generation - 1 - s.Recovered }
+
+// Issued is when the current generation was issued.
+func (s *Session) Issued() time.Time {
+	if s.RecoveredAt.IsZero() {
+		return s.Rotated
+	}
+	return s.RecoveredAt
 }
 
 // Clone is a deep copy, which may be changed.

@@ -152,7 +152,7 @@ func (a *Accounts) SetPassword(ctx context.Context, id ID, newPassword string) e
 	}
 	return a.change(ctx, id, func(account *Account) error {
 		if account.PasswordHash == hash {
-			return errUnchanged // a write whose reply was lost
+			return ErrUnchanged // a write whose reply was lost
 		}
 		account.PasswordHash = hash
 		account.Sessions = account.Sessions[:0]
@@ -181,7 +181,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, id ID, oldPassword, newPa
 	return a.change(ctx, id, func(current *Account) error {
 		switch current.PasswordHash {
 		case hash:
-			return errUnchanged
+			return ErrUnchanged
 		case account.PasswordHash:
 			current.PasswordHash = hash
 			current.Sessions = current.Sessions[:0]
@@ -195,7 +195,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, id ID, oldPassword, newPa
 func (a *Accounts) Disable(ctx context.Context, id ID) error {
 	return a.change(ctx, id, func(account *Account) error {
 		if account.Disabled {
-			return errUnchanged
+			return ErrUnchanged
 		}
 		account.Disabled = true
 		account.Sessions = account.Sessions[:0]
@@ -207,7 +207,7 @@ func (a *Accounts) Disable(ctx context.Context, id ID) error {
 func (a *Accounts) Enable(ctx context.Context, id ID) error {
 	return a.change(ctx, id, func(account *Account) error {
 		if !account.Disabled {
-			return errUnchanged
+			return ErrUnchanged
 		}
 		account.Disabled = false
 		return nil
@@ -226,7 +226,7 @@ func (a *Accounts) AddToGroup(ctx context.Context, id ID, group string) error {
 	}
 	return a.change(ctx, id, func(account *Account) error {
 		if !account.addGroup(group) {
-			return errUnchanged
+			return ErrUnchanged
 		}
 		return nil
 	})
@@ -238,7 +238,7 @@ func (a *Accounts) RemoveFromGroup(ctx context.Context, id ID, group string) err
 	return a.change(ctx, id, func(account *Account) error {
 		at, found := slices.BinarySearch(account.Groups, group)
 		if !found {
-			return errUnchanged
+			return ErrUnchanged
 		}
 		account.Groups = slices.Delete(account.Groups, at, at+1)
 		return nil
@@ -256,22 +256,10 @@ func (a *Account) addGroup(group string) (added bool) {
 // Ping returns nil if the backend answers.
 func (a *Accounts) Ping(ctx context.Context) error { return a.backend.Ping(ctx) }
 
-// errUnchanged is how a change says that there is nothing to write.
-var errUnchanged = errors.New("store: unchanged")
-
-// update is Backend.Update for changes that may find nothing to do.
-func (a *Accounts) update(ctx context.Context, id ID, change func(*Account) error) error {
-	err := a.backend.Update(ctx, id, change)
-	if errors.Is(err, errUnchanged) {
-		return nil
-	}
-	return err
-}
-
-// change is update for what an administrator would call a change of the account.
+// change is Backend.Update for what an administrator would call a change of the account.
 func (a *Accounts) change(ctx context.Context, id ID, change func(*Account) error) error {
 	now := a.now()
-	return a.update(ctx, id, func(account *Account) error {
+	return a.backend.Update(ctx, id, func(account *Account) error {
 		account.Modified = now
 		return change(account)
 	})

@@ -34,8 +34,10 @@ type Backend interface {
 	// done: it must then return an error of its own, or do nothing a second time.
 	// change must not call the Backend.
 	//
-	// An error of change is returned as it is and nothing is written. Update
-	// returns ErrNotFound if there is no record, and an *ExistsError if change
+	// An error of change is returned as it is and nothing is written, but for
+	// ErrUnchanged: change has found that there is nothing to write. Update then
+	// returns nil, once the record that change saw is as durable as a write of its
+	// own would be. Update returns ErrNotFound if there is no record, and an *ExistsError if change
 	// gave the record the Name or EmailKey of another. The ID cannot be changed.
 	// On return without error the change is durable, as far as the backend is.
 	Update(ctx context.Context, id ID, change func(*Account) error) error
@@ -46,7 +48,8 @@ type Backend interface {
 	// UpdateRecord does for the small record of a key what Update does for
 	// accounts. Where there is none, or one that has expired at now, change gets
 	// a Record with no Value; if change leaves no Value, the record is removed.
-	// A backend removes expired records by itself, in its own time.
+	// ErrUnchanged means what it means to Update. A backend removes expired records
+	// by itself, in its own time.
 	UpdateRecord(ctx context.Context, key string, now time.Time, change func(*Record) error) error
 
 	// Ping returns nil if the backend can do its work now.

@@ -24,6 +24,9 @@ var (
 	ErrRefreshReused = errors.New("store: the refresh token was used before; its session has been ended")
 	// ErrUnavailable: the backend cannot answer now. Trying again later may help.
 	ErrUnavailable = errors.New("store: unavailable")
+	// ErrUnchanged is what a change function returns to [Backend] where there is
+	// nothing to write. No method of [Accounts] returns it.
+	ErrUnchanged = errors.New("store: unchanged")
 )
 
 // Refused tells an answer that lets nobody in from an outage: it is true for

@@ -75,10 +75,10 @@ func (a *Accounts) rehash(ctx context.Context, verified *Account, pass string) (
 		return nil, unavailable("hashing the password anew", err)
 	}
 	var updated *Account
-	err = a.update(ctx, verified.ID, func(account *Account) error {
+	err = a.backend.Update(ctx, verified.ID, func(account *Account) error {
 		updated = account
 		if account.PasswordHash == hash {
-			return errUnchanged
+			return ErrUnchanged
 		}
 		if account.PasswordHash != verified.PasswordHash || account.Disabled {
 			return &CredentialsError{AccountID: account.ID}

@@ -27,19 +27,19 @@ func (a *Accounts) RefreshSession(ctx context.Context, ref SessionRef, lifetimes
 	rotationID := newRotationID()
 	state := new(SessionState)
 	reused := false
-	err := a.update(ctx, ref.AccountID, func(account *Account) error {
+	err := a.backend.Update(ctx, ref.AccountID, func(account *Account) error {
 		*state = SessionState{Account: account}
 		session := account.session(ref.SessionID, now)
 		switch {
 		case account.Disabled:
 			return ErrDisabled
 		case session == nil && reused:
-			return errUnchanged // a write whose reply was lost
+			return ErrUnchanged // a write whose reply was lost
 		case session == nil:
 			return ErrSessionEnded
 		case session.RotationID == rotationID:
 			state.Session = *session
-			return errUnchanged // a write whose reply was lost
+			return ErrUnchanged // a write whose reply was lost
 		}
 		switch a.judge(session, ref.Generation, now) {
 		case rotate:
@@ -49,7 +49,7 @@ func (a *Accounts) RefreshSession(ctx context.Context, ref SessionRef, lifetimes
 			return nil
 		case replay:
 			state.Session, state.Replayed = *session, true
-			return errUnchanged
+			return ErrUnchanged
 		default:
 			reused = true
 			account.removeSessions(func(s *Session) bool { return s.ID == ref.SessionID })

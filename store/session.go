@@ -62,10 +62,10 @@ func (a *Accounts) StartSession(ctx context.Context, account *Account, start New
 	}
 	session.Expires = a.expiry(&session, start.Lifetimes)
 	state := &SessionState{Session: session}
-	err := a.update(ctx, account.ID, func(current *Account) error {
+	err := a.backend.Update(ctx, account.ID, func(current *Account) error {
 		state.Account = current
 		if current.session(session.ID, now) != nil {
-			return errUnchanged // a write whose reply was lost
+			return ErrUnchanged // a write whose reply was lost
 		}
 		if current.Disabled {
 			return &CredentialsError{AccountID: current.ID, Err: ErrDisabled}
@@ -190,10 +190,10 @@ func (s *Session) needsMark(generation int64) bool {
 
 func (a *Accounts) markUsed(ctx context.Context, ref SessionRef) {
 	now := a.now()
-	_ = a.update(ctx, ref.AccountID, func(account *Account) error {
+	_ = a.backend.Update(ctx, ref.AccountID, func(account *Account) error {
 		session := account.session(ref.SessionID, now)
 		if session == nil || !session.needsMark(ref.Generation) {
-			return errUnchanged
+			return ErrUnchanged
 		}
 		session.Used = true
 		account.LastAction = now
@@ -220,13 +220,13 @@ func (a *Accounts) Sessions(ctx context.Context, id ID) ([]Session, error) {
 // EndSession ends one session. It returns [ErrSessionEnded] if there was none.
 func (a *Accounts) EndSession(ctx context.Context, id ID, sessionID string) error {
 	ended := false
-	return a.update(ctx, id, func(account *Account) error {
+	return a.backend.Update(ctx, id, func(account *Account) error {
 		switch {
 		case account.removeSessions(func(s *Session) bool { return s.ID == sessionID }):
 			ended = true
 			return nil
 		case ended:
-			return errUnchanged // a write whose reply was lost
+			return ErrUnchanged // a write whose reply was lost
 		}
 		return ErrSessionEnded
 	})
@@ -235,9 +235,9 @@ func (a *Accounts) EndSession(ctx context.Context, id ID, sessionID string) erro
 // EndSessions ends all sessions of an account, or all others where except names
 // one.
 func (a *Accounts) EndSessions(ctx context.Context, id ID, except string) error {
-	return a.update(ctx, id, func(account *Account) error {
+	return a.backend.Update(ctx, id, func(account *Account) error {
 		if !account.removeSessions(func(s *Session) bool { return s.ID != except }) {
-			return errUnchanged
+			return ErrUnchanged
 		}
 		return nil
 	})

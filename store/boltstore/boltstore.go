@@ -87,7 +87,7 @@ func (s *Store) Update(ctx context.Context, id store.ID, change func(*store.Acco
 		}
 		before := store.Account{Name: current.Name, EmailKey: current.EmailKey}
 		if err := change(current); err != nil {
-			return err
+			return unlessUnchanged(err)
 		}
 		current.ID = id
 		return putAccount(tx, &before, current)
@@ -166,7 +166,7 @@ func (s *Store) UpdateRecord(ctx context.Context, key string, now time.Time, cha
 			}
 		}
 		if err := change(&record); err != nil {
-			return err
+			return unlessUnchanged(err)
 		}
 		var problems []error
 		if len(stored) >= 8 {
@@ -213,4 +213,12 @@ func (s *Store) view(ctx context.Context, read func(*bbolt.Tx) error) error {
 	}
 	defer tx.Rollback()
 	return read(tx)
+}
+
+// unlessUnchanged is the answer to an error of a change function.
+func unlessUnchanged(err error) error {
+	if errors.Is(err, store.ErrUnchanged) {
+		return nil
+	}
+	return err
 }

@@ -4,6 +4,7 @@ package memstore
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -117,7 +118,7 @@ func (s *Store) Update(ctx context.Context, id store.ID, change func(*store.Acco
 	}
 	changed := current.Clone()
 	if err := change(changed); err != nil {
-		return err
+		return unlessUnchanged(err)
 	}
 	changed.ID = id
 	if err := s.claim(id, current.Name, changed.Name, current.EmailKey, changed.EmailKey); err != nil {
@@ -187,7 +188,7 @@ func (s *Store) UpdateRecord(ctx context.Context, key string, now time.Time, cha
 	}
 	record.Value = append([]byte(nil), record.Value...)
 	if err := change(&record); err != nil {
-		return err
+		return unlessUnchanged(err)
 	}
 	if len(record.Value) == 0 {
 		delete(s.records, key)
@@ -196,6 +197,14 @@ func (s *Store) UpdateRecord(ctx context.Context, key string, now time.Time, cha
 	record.Value = append([]byte(nil), record.Value...)
 	s.records[key] = record
 	return nil
+}
+
+// unlessUnchanged is the answer to an error of a change function.
+func unlessUnchanged(err error) error {
+	if errors.Is(err, store.ErrUnchanged) {
+		return nil
+	}
+	return err
 }
 
 // sweep looks at a few records, others each time since maps are walked at

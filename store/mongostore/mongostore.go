@@ -255,7 +255,7 @@ func (s *Store) Update(ctx context.Context, id store.ID, change func(*store.Acco
 		filter := bson.D{{Key: "_id", Value: id}, {Key: "version", Value: current.Version}}
 		name, emailKey := current.Name, current.EmailKey
 		if err := change(&current.Account); err != nil {
-			return err
+			return unlessUnchanged(err)
 		}
 		current.ID, current.Version = id, w.next()
 		result, err := s.accounts.ReplaceOne(ctx, filter, current)

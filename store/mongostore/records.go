@@ -46,7 +46,7 @@ func (s *Store) UpdateRecord(ctx context.Context, key string, now time.Time, cha
 			value = store.Record{Value: current.Value, Expires: current.Expires}
 		}
 		if err := change(&value); err != nil {
-			return err
+			return unlessUnchanged(err)
 		}
 		if len(value.Value) == 0 && !found {
 			break

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/oauthsv/oauthsv/store"
 )
 
 // writer is the state of one call that writes until it is sure of the outcome.
@@ -60,4 +62,12 @@ func pause(ctx context.Context, attempt int) error {
 	case <-ctx.Done():
 		return unavailable("writing", errors.Join(errContention, ctx.Err()))
 	}
+}
+
+// unlessUnchanged is the answer to an error of a change function.
+func unlessUnchanged(err error) error {
+	if errors.Is(err, store.ErrUnchanged) {
+		return nil
+	}
+	return err
 }

@@ -29,6 +29,7 @@ func Test(t *testing.T, open func(t *testing.T) store.Backend) {
 		"CreateRace":               testCreateRace,
 		"UpdateWrites":             testUpdateWrites,
 		"UpdateErrorWritesNothing": testUpdateErrorWritesNothing,
+		"UpdateUnchanged":          testUpdateUnchanged,
 		"UpdatePanicHurtsNobody":   testUpdatePanicHurtsNobody,
 		"UpdateMovesUniqueValues":  testUpdateMovesUniqueValues,
 		"UpdateRefusesTaken":       testUpdateRefusesTaken,
@@ -248,6 +249,23 @@ func testUpdateErrorWritesNothing(t *testing.T, backend store.Backend) {
 	assert.Equal(t, account, find(t, backend, account.ID))
 	_, err = backend.FindByName(t.Context(), "x")
 	assert.ErrorIs(t, err, store.ErrNotFound)
+}
+
+func testUpdateUnchanged(t *testing.T, backend store.Backend) {
+	account := create(t, backend, "ada")
+	require.NoError(t, backend.Update(t.Context(), account.ID, func(a *store.Account) error {
+		a.Name, a.Disabled = "x", true
+		return store.ErrUnchanged
+	}))
+	assert.Equal(t, account, find(t, backend, account.ID))
+	require.NoError(t, backend.UpdateRecord(t.Context(), "a", epoch, func(r *store.Record) error {
+		r.Value, r.Expires = []byte("x"), epoch.Add(time.Hour)
+		return store.ErrUnchanged
+	}))
+	require.NoError(t, backend.UpdateRecord(t.Context(), "a", epoch, func(r *store.Record) error {
+		assert.Empty(t, r.Value)
+		return nil
+	}))
 }
 
 func testUpdatePanicHurtsNobody(t *testing.T, backend store.Backend) {
