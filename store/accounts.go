@@ -15,15 +15,14 @@ import (
 // Its methods return [ErrNotFound] where no account has the id, and an error that
 // matches [ErrUnavailable] where the backend does not answer.
 type Accounts struct {
-	backend         Backend
-	passwords       PasswordHasher
-	refreshTTL      time.Duration
-	sessionTTL      time.Duration
-	reuseInterval   time.Duration
-	lostReplyWindow time.Duration
-	maxSessions     int
-	clock           func() time.Time
-	cache           *accountCache // nil where it is off
+	backend     Backend
+	passwords   PasswordHasher
+	refreshTTL  time.Duration
+	sessionTTL  time.Duration
+	rotation    rotation
+	maxSessions int
+	clock       func() time.Time
+	cache       *accountCache // nil where it is off
 }
 
 // now is the time as every backend can keep it.
@@ -49,6 +48,7 @@ func (a *Accounts) Create(ctx context.Context, what NewAccount) (*Account, error
 		ID: NewID(), Email: what.Email, Phone: what.Phone,
 		Created: now, Modified: now, LastAction: now,
 		Groups: []string{}, Sessions: []Session{},
+		Format: RecordFormat,
 	}
 	var err1, err2, err3 error
 	account.Name, err1 = PrepareName(what.Name)

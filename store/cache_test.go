@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,6 +22,8 @@ type watchedBackend struct {
 	fail  atomic.Bool
 	hold  atomic.Pointer[chan struct{}] // a read waits for it after it has read
 	held  chan struct{}                 // tells that a read waits
+
+	answer atomic.Value // of a context.Context: reads fail when it has ended
 }
 
 func (b *watchedBackend) FindByID(ctx context.Context, id store.ID) (*store.Account, error) {
@@ -32,6 +35,9 @@ func (b *watchedBackend) FindByID(ctx context.Context, id store.ID) (*store.Acco
 	if hold := b.hold.Load(); hold != nil {
 		b.held <- struct{}{}
 		<-*hold
+	}
+	if ctx, isSet := b.answer.Load().(context.Context); isSet && ctx.Err() != nil {
+		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, ctx.Err())
 	}
 	return account, err
 }
@@ -205,6 +211,32 @@ func TestCacheGrace(t *testing.T) {
 		k.now = k.now.Add(grace)
 		assert.ErrorIs(t, k.authenticate(t, ref), store.ErrUnavailable)
 	}
+}
+
+// TestCacheGraceIsForOutagesOnly: an account that was disabled elsewhere sends a
+// request and hangs up. What is held lets nobody in for that, nor for an error that
+// is no outage.
+func TestCacheGraceIsForOutagesOnly(t *testing.T) {
+	k, backend, ref := newCached(t, store.Config{CacheGrace: time.Hour})
+	require.NoError(t, k.authenticate(t, ref))
+	other := newKit(t, store.Config{Backend: backend.Backend})
+	require.NoError(t, other.Disable(t.Context(), ref.AccountID))
+	k.now = k.now.Add(cacheTTL)
+	for range 20 {
+		hold := make(chan struct{})
+		backend.hold.Store(&hold)
+		ctx, hangUp := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- second(k.AuthenticateSession(ctx, ref)) }()
+		<-backend.held
+		hangUp()
+		backend.answer.Store(ctx)
+		close(hold)
+		assert.ErrorIs(t, <-done, context.Canceled)
+	}
+	backend.hold.Store(nil)
+	backend.answer.Store(t.Context())
+	assert.ErrorIs(t, k.authenticate(t, ref), store.ErrDisabled)
 }
 
 // TestCacheOthersContext: a caller who gives up takes nobody along.

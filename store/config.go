@@ -25,13 +25,18 @@ type Config struct {
 	// SessionTTL is how long a session lives after its login, refreshed or not.
 	// The default is 90 days; Off sets no such end.
 	SessionTTL time.Duration
-	// ReuseInterval is how long after a refresh the token it took may be used
-	// once more, by a second tab say, and gets the same generation. The default
-	// is 10 seconds, the most 60; Off is strict.
+	// ReuseInterval lets two callers refresh with one token at about the same time,
+	// for example two browser tabs: for so long after the session's current tokens
+	// were issued, the refresh token that was used for them gives out the same
+	// generation again, any number of times. It must be longer than their delay and
+	// the difference of the servers' clocks. The default is 10 seconds, the most 60;
+	// Off is strict.
 	ReuseInterval time.Duration
-	// LostReplyWindow is how long after a refresh the token it took is still
-	// good if nobody has used an access token of the new generation, because the
-	// reply was lost. The default is as long as the token lives; Off turns it off.
+	// LostReplyWindow lets a client that never got the reply to a refresh try again:
+	// for so long after the refresh the old token still works, any number of times,
+	// if nobody has used an access token of the new generation. Each try voids the
+	// tokens of the one before. The default is as long as the token lives; Off turns
+	// it off.
 	LostReplyWindow time.Duration
 	// MaxSessions is how many sessions an account can have at once. The default
 	// is 32, the most 1,000.
@@ -115,21 +120,21 @@ func NewAccounts(config Config) (*Accounts, error) {
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("store: configuration: %s", strings.Join(problems, "; "))
 	}
+	config.Backend = knownFormats{config.Backend}
 	var cache *accountCache
 	if config.CacheTTL > 0 {
 		cache = newAccountCache(config.Backend, config.CacheTTL, config.CacheGrace, config.CacheSize, config.Now)
 		config.Backend = &cachingBackend{config.Backend, cache}
 	}
 	return &Accounts{
-		backend:         config.Backend,
-		cache:           cache,
-		passwords:       config.Passwords,
-		refreshTTL:      config.RefreshTTL,
-		sessionTTL:      config.SessionTTL,
-		reuseInterval:   config.ReuseInterval,
-		lostReplyWindow: config.LostReplyWindow,
-		maxSessions:     config.MaxSessions,
-		clock:           config.Now,
+		backend:     config.Backend,
+		cache:       cache,
+		passwords:   config.Passwords,
+		refreshTTL:  config.RefreshTTL,
+		sessionTTL:  config.SessionTTL,
+		rotation:    rotation{config.ReuseInterval, config.LostReplyWindow},
+		maxSessions: config.MaxSessions,
+		clock:       config.Now,
 	}, nil
 }
 

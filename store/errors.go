@@ -22,6 +22,10 @@ var (
 	// ErrRefreshReused: a refresh token was used again when its successor was in
 	// use already; the session has been ended for that.
 	ErrRefreshReused = errors.New("store: the refresh token was used before; its session has been ended")
+	// ErrSuperseded: the access token is of a generation that was replaced, because
+	// its reply was presumed lost. Whoever uses it all the same may have stolen the
+	// refresh token. The session lives on.
+	ErrSuperseded = errors.New("store: the access token was replaced before it was used")
 	// ErrUnavailable: the backend cannot answer now. Trying again later may help.
 	ErrUnavailable = errors.New("store: unavailable")
 	// ErrUnchanged is what a change function returns to [Backend] where there is
@@ -29,11 +33,12 @@ var (
 	ErrUnchanged = errors.New("store: unchanged")
 )
 
-// Refused tells an answer that lets nobody in from an outage: it is true for
-// [ErrNotFound], [ErrDisabled], [ErrSessionEnded] and [ErrRefreshReused], wrapped or
-// not.
+// Refused reports whether err is a refusal rather than an outage: whether it is, or
+// wraps, [ErrNotFound], [ErrDisabled], [ErrSessionEnded], [ErrSuperseded] or
+// [ErrRefreshReused].
 func Refused(err error) bool {
-	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrDisabled) || errors.Is(err, ErrSessionEnded) || errors.Is(err, ErrRefreshReused)
+	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrDisabled) || errors.Is(err, ErrSessionEnded) ||
+		errors.Is(err, ErrSuperseded) || errors.Is(err, ErrRefreshReused)
 }
 
 // ExistsError says that another account has the same name or e-mail already.

@@ -54,6 +54,14 @@ func (k *kit) find(t testing.TB, id store.ID) *store.Account {
 	return account
 }
 
+// backendFind reads past the rules of the account service.
+func (k *kit) backendFind(t testing.TB, id store.ID) *store.Account {
+	t.Helper()
+	account, err := k.backend.FindByID(t.Context(), id)
+	require.NoError(t, err)
+	return account
+}
+
 // login starts a session and returns what its first tokens would say of it.
 func (k *kit) login(t testing.TB, account *store.Account) store.SessionRef {
 	t.Helper()

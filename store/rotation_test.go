@@ -14,18 +14,22 @@ import (
 )
 
 // TestRotationTable goes through the table row by row. In each case the session
-// is at generation 3, reached at epoch; then the clock moves and a token of some
-// generation is presented.
+// was rotated from generation 2 to 3 at epoch. Where recovered is set, the reply to
+// that was lost, and an hour later generation 4 has replaced it. Then the clock moves
+// on from there and a token of some generation is presented.
 func TestRotationTable(t *testing.T) {
 	const (
 		rotates = iota
+		recovers
 		replays
 		isReuse
 	)
 	strict := store.Config{ReuseInterval: store.Off, LostReplyWindow: store.Off}
 	window := store.Config{LostReplyWindow: time.Minute}
+	twoHours := store.Config{LostReplyWindow: 2 * time.Hour}
 	for name, test := range map[string]struct {
 		config    store.Config
+		recovered bool
 		presented int64
 		after     time.Duration
 		used      bool
@@ -35,57 +39,107 @@ func TestRotationTable(t *testing.T) {
 		"current late":                         {presented: 3, after: time.Hour, want: rotates},
 		"current used":                         {presented: 3, after: time.Hour, used: true, want: rotates},
 		"current, strict":                      {config: strict, presented: 3, want: rotates},
-		"one before at once":                   {presented: 2, want: replays},
-		"one before at once, used":             {presented: 2, used: true, want: replays},
-		"one before at the end of interval":    {presented: 2, after: 10 * time.Second, used: true, want: replays},
-		"one before after the interval, used":  {presented: 2, after: 10*time.Second + time.Millisecond, used: true, want: isReuse},
-		"one before, clock went back":          {presented: 2, after: -time.Hour, used: true, want: replays},
-		"one before late, unused":              {presented: 2, after: 24 * time.Hour, want: replays},
-		"one before at the end of the window":  {config: window, presented: 2, after: time.Minute, want: replays},
-		"one before after the window":          {config: window, presented: 2, after: time.Minute + time.Millisecond, want: isReuse},
-		"one before in the window, used":       {config: window, presented: 2, after: 30 * time.Second, used: true, want: isReuse},
-		"one before at once, strict":           {config: strict, presented: 2, want: isReuse},
-		"one before, strict, clock went back":  {config: strict, presented: 2, after: -time.Hour, want: isReuse},
-		"one before, strict but for the reply": {config: store.Config{ReuseInterval: store.Off}, presented: 2, want: replays},
+		"proven at once":                       {presented: 2, want: replays},
+		"proven at once, used":                 {presented: 2, used: true, want: replays},
+		"proven at the end of the interval":    {presented: 2, after: 10 * time.Second, used: true, want: replays},
+		"proven after the interval, used":      {presented: 2, after: 10*time.Second + time.Millisecond, used: true, want: isReuse},
+		"proven, clock went back":              {presented: 2, after: -time.Hour, used: true, want: replays},
+		"proven after the interval, unused":    {presented: 2, after: 10*time.Second + time.Millisecond, want: recovers},
+		"proven late, unused":                  {presented: 2, after: 24 * time.Hour, want: recovers},
+		"proven at the end of the window":      {config: window, presented: 2, after: time.Minute, want: recovers},
+		"proven after the window":              {config: window, presented: 2, after: time.Minute + time.Millisecond, want: isReuse},
+		"proven in the window, used":           {config: window, presented: 2, after: 30 * time.Second, used: true, want: isReuse},
+		"proven at once, strict":               {config: strict, presented: 2, want: isReuse},
+		"proven, strict, clock went back":      {config: strict, presented: 2, after: -time.Hour, want: isReuse},
+		"proven, strict but for the reply":     {config: store.Config{ReuseInterval: store.Off}, presented: 2, want: recovers},
 		"same, used":                           {config: store.Config{ReuseInterval: store.Off}, presented: 2, used: true, want: isReuse},
 		"two before at once":                   {presented: 1, want: isReuse},
 		"two before, clock went back":          {presented: 1, after: -time.Hour, want: isReuse},
 		"from the future":                      {presented: 4, want: isReuse},
 		"from before the first":                {presented: 0, want: isReuse},
+		"recovered, current":                   {recovered: true, presented: 4, want: rotates},
+		"recovered, current, used":             {recovered: true, presented: 4, after: time.Hour, used: true, want: rotates},
+		"recovered, proven at once":            {recovered: true, presented: 2, want: replays},
+		"recovered, proven in the interval":    {recovered: true, presented: 2, after: 10 * time.Second, used: true, want: replays},
+		"recovered, proven late":               {recovered: true, presented: 2, after: time.Hour, want: recovers},
+		"recovered, proven late, used":         {recovered: true, presented: 2, after: time.Hour, used: true, want: isReuse},
+		"recovered, proven, end of window":     {config: twoHours, recovered: true, presented: 2, after: time.Hour, want: recovers},
+		"recovered, proven, after window":      {config: twoHours, recovered: true, presented: 2, after: time.Hour + time.Millisecond, want: isReuse},
+		"recovered, the one between":           {recovered: true, presented: 3, want: isReuse},
+		"recovered, the one between, late":     {recovered: true, presented: 3, after: time.Hour, want: isReuse},
+		"recovered, before the proven":         {recovered: true, presented: 1, want: isReuse},
+		"recovered, from the future":           {recovered: true, presented: 5, want: isReuse},
+		"recovered, strict, proven late, used": {config: store.Config{ReuseInterval: store.Off}, recovered: true, presented: 2, after: time.Hour, used: true, want: isReuse},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := newKit(t, test.config)
 			ref := k.login(t, k.create(t, "ada"))
-			for ref.Generation < 3 {
-				_, err := k.RefreshSession(t.Context(), ref, store.Lifetimes{})
+			refresh := func() *store.SessionState {
+				t.Helper()
+				state, err := k.RefreshSession(t.Context(), ref, store.Lifetimes{})
 				require.NoError(t, err)
-				ref.Generation++
+				return state
+			}
+			for range 2 {
+				ref.Generation = refresh().Session.Generation
+			}
+			if test.recovered {
+				ref.Generation = 2
+				k.now = k.now.Add(time.Hour)
+				ref.Generation = refresh().Session.Generation
+				require.Equal(t, int64(4), ref.Generation)
 			}
 			if test.used {
-				_, err := k.AuthenticateSession(t.Context(), ref)
-				require.NoError(t, err)
+				require.NoError(t, k.authenticate(t, ref))
 			}
 			before := k.session(t, ref)
 			require.Equal(t, test.used, before.Used)
+			require.Equal(t, int64(2), before.Proven())
+			require.Equal(t, k.now, before.Issued())
 
-			k.now = epoch.Add(test.after)
+			k.now = k.now.Add(test.after)
 			ref.Generation = test.presented
 			state, err := k.RefreshSession(t.Context(), ref, store.Lifetimes{})
+			after := before
 			switch test.want {
 			case rotates:
 				require.NoError(t, err)
-				assert.False(t, state.Replayed)
-				after := k.session(t, ref)
-				assert.Equal(t, int64(4), after.Generation)
+				assert.False(t, state.Replayed || state.Recovered)
+				after = k.session(t, ref)
+				assert.Equal(t, before.Generation, after.Proven())
+				assert.Equal(t, before.Generation+1, after.Generation)
 				assert.False(t, after.Used)
 				assert.Equal(t, k.now, after.Rotated)
+				assert.Equal(t, k.now, after.Issued())
 				assert.Equal(t, k.now.Add(30*24*time.Hour), after.Expires)
 				assert.Equal(t, after, state.Session)
+			case recovers:
+				// Any number of times within the window, and each is a generation of its own.
+				for range 3 {
+					require.NoError(t, err)
+					assert.True(t, state.Recovered)
+					assert.False(t, state.Replayed)
+					last := after
+					after = k.session(t, ref)
+					assert.Equal(t, last.Generation+1, after.Generation)
+					assert.Equal(t, int64(2), after.Proven(), "the last proven stays")
+					assert.False(t, after.Used)
+					assert.Equal(t, before.Rotated, after.Rotated)
+					assert.Equal(t, before.Expires, after.Expires, "nothing slides")
+					assert.Equal(t, k.now, after.Issued())
+					assert.Equal(t, after, state.Session)
+					if test.config.LostReplyWindow != 0 {
+						break
+					}
+					k.now = k.now.Add(11 * time.Second)
+					state, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{})
+				}
 			case replays:
 				// Any number of times, and nothing is written, nothing slides.
 				for range 3 {
 					require.NoError(t, err)
 					assert.True(t, state.Replayed)
+					assert.False(t, state.Recovered)
 					assert.Equal(t, before, state.Session)
 					assert.Equal(t, before, k.session(t, ref))
 					state, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{})
@@ -93,41 +147,102 @@ func TestRotationTable(t *testing.T) {
 			case isReuse:
 				require.ErrorIs(t, err, store.ErrRefreshReused)
 				assert.Empty(t, k.find(t, ref.AccountID).Sessions)
-				for generation := int64(1); generation <= 4; generation++ {
+				for generation := int64(1); generation <= 5; generation++ {
 					ref.Generation = generation
 					_, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{})
 					assert.ErrorIs(t, err, store.ErrSessionEnded)
-					_, err = k.AuthenticateSession(t.Context(), ref)
-					assert.ErrorIs(t, err, store.ErrSessionEnded)
+					assert.ErrorIs(t, k.authenticate(t, ref), store.ErrSessionEnded)
 				}
 			}
 		})
 	}
 }
 
-// TestStolenTokenShows: thief and owner both go on from one refresh token; the
-// second of them to rotate again ends the session for both.
-func TestStolenTokenShows(t *testing.T) {
-	k := newKit(t, store.Config{})
+// TestLostReplyWindowCloses: six retries, 50 seconds apart, do not keep a window of
+// a minute open.
+func TestLostReplyWindowCloses(t *testing.T) {
+	k := newKit(t, store.Config{LostReplyWindow: time.Minute})
 	ref := k.login(t, k.create(t, "ada"))
-	_, err := k.RefreshSession(t.Context(), ref, store.Lifetimes{}) // the thief
+	_, err := k.RefreshSession(t.Context(), ref, store.Lifetimes{})
 	require.NoError(t, err)
-	_, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{}) // the owner, as a replay
+	k.now = k.now.Add(50 * time.Second)
+	_, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{})
 	require.NoError(t, err)
-	ref.Generation = 2
-	_, err = k.AuthenticateSession(t.Context(), ref)
-	require.NoError(t, err)
-	k.now = k.now.Add(15 * time.Minute)
-	_, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{}) // one of the two goes on
-	require.NoError(t, err)
-	used := ref
-	used.Generation = 3
-	_, err = k.AuthenticateSession(t.Context(), used)
-	require.NoError(t, err)
-	k.now = k.now.Add(15 * time.Minute)
-	_, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{}) // the other
-	require.ErrorIs(t, err, store.ErrRefreshReused)
+	k.now = k.now.Add(50 * time.Second)
+	_, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{})
+	assert.ErrorIs(t, err, store.ErrRefreshReused)
 }
+
+// TestSupersededAccessToken: the access token of a lost reply is refused, by each
+// process and whatever it holds in memory, and ends nothing.
+func TestSupersededAccessToken(t *testing.T) {
+	for _, ttl := range []time.Duration{0, time.Hour} {
+		k := newKit(t, store.Config{CacheTTL: ttl})
+		other := newKit(t, store.Config{Backend: k.backend, CacheTTL: ttl})
+		ref := k.login(t, k.create(t, "ada"))
+		at := func(generation int64) store.SessionRef {
+			return store.SessionRef{AccountID: ref.AccountID, SessionID: ref.SessionID, Generation: generation}
+		}
+		refresh := func(generation int64) {
+			t.Helper()
+			_, err := k.RefreshSession(t.Context(), at(generation), store.Lifetimes{})
+			require.NoError(t, err)
+			k.now = k.now.Add(time.Minute)
+			other.now = k.now
+		}
+		refresh(1)
+		refresh(2)
+		require.NoError(t, other.authenticate(t, at(2))) // now held at generation 3
+		refresh(2)                                       // again: 4 replaces 3
+		for _, process := range []*kit{k, other} {
+			for range 2 {
+				assert.ErrorIs(t, process.authenticate(t, at(3)), store.ErrSuperseded, "cache %v", ttl)
+				assert.NoError(t, process.authenticate(t, at(2)), "the last proven runs out by itself")
+			}
+		}
+		assert.NoError(t, other.authenticate(t, at(4)))
+		assert.True(t, k.session(t, ref).Used)
+		_, err := k.RefreshSession(t.Context(), at(3), store.Lifetimes{})
+		assert.ErrorIs(t, err, store.ErrRefreshReused, "its refresh token ends the session")
+	}
+}
+
+// TestOldRecordsReadExactly: a session as it was stored before generations could be
+// replaced.
+func TestOldRecordsReadExactly(t *testing.T) {
+	old := store.Session{Generation: 7, Rotated: epoch}
+	assert.Equal(t, int64(6), old.Proven())
+	assert.Equal(t, epoch, old.Issued())
+}
+
+// TestNewerRecordsAreRefused: a record whose layout this program would get wrong is
+// neither read nor written.
+func TestNewerRecordsAreRefused(t *testing.T) {
+	k := newKit(t, store.Config{})
+	account := k.create(t, "ada")
+	ref := k.login(t, account)
+	assert.Equal(t, int32(store.RecordFormat), account.Format)
+	require.NoError(t, k.backend.Update(t.Context(), account.ID, func(a *store.Account) error {
+		a.Format = store.RecordFormat + 1
+		return nil
+	}))
+	before := k.backendFind(t, account.ID)
+	for name, err := range map[string]error{
+		"find by id":    second(k.FindByID(t.Context(), account.ID)),
+		"find by name":  second(k.FindByName(t.Context(), "ada")),
+		"find by email": second(k.FindByEmail(t.Context(), "ada@example.org")),
+		"login":         second(k.Authenticate(t.Context(), "ada", "secret")),
+		"access":        k.authenticate(t, ref),
+		"disable":       k.Disable(t.Context(), account.ID),
+		"refresh":       second(k.RefreshSession(t.Context(), ref, store.Lifetimes{})),
+	} {
+		assert.ErrorIs(t, err, store.ErrUnavailable, name)
+		assert.ErrorContains(t, err, "newer version", name)
+	}
+	assert.Equal(t, before, k.backendFind(t, account.ID))
+}
+
+func second[T any](_ T, err error) error { return err }
 
 func TestSessionExpiry(t *testing.T) {
 	config := store.Config{RefreshTTL: 10 * time.Hour, SessionTTL: 24 * time.Hour}
@@ -214,6 +329,69 @@ func TestUsedMark(t *testing.T) {
 	assert.Equal(t, writes, backend.updates, "once")
 	authenticate(3)
 	assert.Equal(t, writes, backend.updates)
+}
+
+// TestHangUpCannotStopTheMark: a client that hangs up in the middle of its request
+// has used its access token all the same.
+func TestHangUpCannotStopTheMark(t *testing.T) {
+	backend := &watchedBackend{Backend: memstore.New(), held: make(chan struct{}, 1)}
+	k := newKit(t, store.Config{Backend: backend})
+	ref := k.login(t, k.create(t, "ada"))
+	_, err := k.RefreshSession(t.Context(), ref, store.Lifetimes{})
+	require.NoError(t, err)
+	ref.Generation = 2
+	hold := make(chan struct{})
+	backend.hold.Store(&hold)
+	ctx, hangUp := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- second(k.AuthenticateSession(ctx, ref)) }()
+	<-backend.held // the account has been read
+	hangUp()
+	close(hold)
+	require.NoError(t, <-done)
+	assert.True(t, k.session(t, ref).Used)
+}
+
+// TestMarkSeesWhatHappenedMeanwhile: between the look at the record and the mark the
+// generation is replaced, or the session ends.
+func TestMarkSeesWhatHappenedMeanwhile(t *testing.T) {
+	for name, test := range map[string]struct {
+		meanwhile func(*kit, store.SessionRef) error
+		want      error
+	}{
+		"replaced": {func(k *kit, ref store.SessionRef) error {
+			ref.Generation = 1
+			return second(k.RefreshSession(context.Background(), ref, store.Lifetimes{}))
+		}, store.ErrSuperseded},
+		"ended": {func(k *kit, ref store.SessionRef) error {
+			return k.EndSession(context.Background(), ref.AccountID, ref.SessionID)
+		}, store.ErrSessionEnded},
+		"disabled": {func(k *kit, ref store.SessionRef) error {
+			return k.Disable(context.Background(), ref.AccountID)
+		}, store.ErrDisabled},
+		"marked by another": {func(k *kit, ref store.SessionRef) error {
+			return second(k.AuthenticateSession(context.Background(), ref))
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			backend := &watchedBackend{Backend: memstore.New(), held: make(chan struct{}, 1)}
+			k := newKit(t, store.Config{Backend: backend})
+			ref := k.login(t, k.create(t, "ada"))
+			_, err := k.RefreshSession(t.Context(), ref, store.Lifetimes{})
+			require.NoError(t, err)
+			k.now = k.now.Add(time.Minute)
+			ref.Generation = 2
+			hold := make(chan struct{})
+			backend.hold.Store(&hold)
+			done := make(chan error)
+			go func() { done <- k.authenticate(t, ref) }()
+			<-backend.held
+			backend.hold.Store(nil)
+			require.NoError(t, test.meanwhile(k, ref))
+			close(hold)
+			assert.ErrorIs(t, <-done, test.want)
+		})
+	}
 }
 
 // countingBackend counts updates, and refuses them while fail is set.

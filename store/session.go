@@ -34,9 +34,12 @@ type Lifetimes struct {
 type SessionState struct {
 	Account *Account
 	Session Session
-	// Replayed says that a refresh token was presented that had been used
-	// before, under circumstances that allow it: nothing was written.
+	// Replayed says that the refresh token had been used a moment before, for
+	// example by another tab: nothing was written.
 	Replayed bool
+	// Recovered says that the refresh token had been used before and that its reply
+	// was lost: the session has a generation in the place of the lost one.
+	Recovered bool
 	// Evicted are the live sessions that had to make room.
 	Evicted []Session
 }
@@ -93,7 +96,7 @@ func (a *Account) makeRoom(limit int, now time.Time) (evicted []Session) {
 	for len(a.Sessions) >= limit {
 		oldest := &a.Sessions[0]
 		for i := range a.Sessions {
-			if a.Sessions[i].Rotated.Before(oldest.Rotated) {
+			if a.Sessions[i].Issued().Before(oldest.Issued()) {
 				oldest = &a.Sessions[i]
 			}
 		}
@@ -104,13 +107,14 @@ func (a *Account) makeRoom(limit int, now time.Time) (evicted []Session) {
 	return evicted
 }
 
-// AuthenticateSession answers for a genuine access token: with the account, if
-// it is enabled and the session is alive. Otherwise it returns [ErrNotFound],
-// [ErrDisabled] or [ErrSessionEnded]. With Config.CacheTTL it may answer from what
-// was read before, and never refuses for that alone.
+// AuthenticateSession returns the account of a genuine access token, if the account
+// is enabled and the session is alive. Otherwise it returns [ErrNotFound],
+// [ErrDisabled], [ErrSessionEnded] or [ErrSuperseded]. With Config.CacheTTL it may
+// answer from what was read before. It never refuses for that alone.
 //
-// The first call after a rotation marks the new generation as used. If that
-// write fails the answer is the same, and the next call tries again.
+// The first call after a refresh marks the new generation as used, even if the
+// context ends meanwhile. If that write fails the answer is the same, and the next
+// call tries again.
 func (a *Accounts) AuthenticateSession(ctx context.Context, ref SessionRef) (*Account, error) {
 	now := a.now()
 	if a.cache == nil {
@@ -120,7 +124,8 @@ func (a *Accounts) AuthenticateSession(ctx context.Context, ref SessionRef) (*Ac
 		return account, nil
 	}
 	account, err := a.authenticateFresh(ctx, ref, now)
-	if err != nil && !Refused(err) {
+	// A caller who hangs up has met no outage.
+	if errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
 		if old := a.cache.heldInOutage(ref.AccountID, now); old.grants(ref, now) {
 			return old, nil
 		}
@@ -128,8 +133,10 @@ func (a *Accounts) AuthenticateSession(ctx context.Context, ref SessionRef) (*Ac
 	return account, err
 }
 
-// grants tells whether a held account lets a token in without a look at the
-// backend. One of a later generation than the held one's may need its mark.
+// grants reports whether a held account lets a token in without a look at the
+// backend. A token of a later generation than the held one's may need its mark.
+// What is held may be older than the backend's record, and yet it never lets a
+// superseded generation in: that one was never marked as used, so it is looked up.
 func (a *Account) grants(ref SessionRef, now time.Time) bool {
 	if a == nil {
 		return false
@@ -138,9 +145,10 @@ func (a *Account) grants(ref SessionRef, now time.Time) bool {
 	return err == nil && ref.Generation <= session.Generation && !session.needsMark(ref.Generation)
 }
 
-// AuthenticateFresh is AuthenticateSession for a caller who is about to refuse for
-// what an account lacks, such as a group: seen, which AuthenticateSession has
-// returned, is read again if it may have come from the cache.
+// AuthenticateFresh does what [Accounts.AuthenticateSession] does, without the
+// cache. It is for a caller who would refuse because of what the account lacks, such
+// as a group. seen is the account that AuthenticateSession has returned; where there
+// is no cache it is fresh already and comes back as it is.
 func (a *Accounts) AuthenticateFresh(ctx context.Context, ref SessionRef, seen *Account) (*Account, error) {
 	if a.cache == nil {
 		return seen, nil
@@ -162,7 +170,9 @@ func (a *Accounts) authenticateFresh(ctx context.Context, ref SessionRef, now ti
 		return nil, err
 	}
 	if session.needsMark(ref.Generation) {
-		a.markUsed(ctx, ref)
+		if err := a.markUsed(ctx, ref); Refused(err) {
+			return nil, err // it ended, or was superseded, a moment ago
+		}
 	}
 	return account, nil
 }
@@ -173,13 +183,16 @@ func (a *Account) authenticate(ref SessionRef, now time.Time) (*Session, error) 
 		return nil, ErrDisabled
 	}
 	session := a.session(ref.SessionID, now)
-	if session == nil {
+	switch {
+	case session == nil:
 		return nil, ErrSessionEnded
+	case session.superseded(ref.Generation):
+		return nil, ErrSuperseded
 	}
 	return session, nil
 }
 
-// live tells whether the session has not expired.
+// live reports whether the session has not expired.
 func (s *Session) live(now time.Time) bool { return now.Before(s.Expires) }
 
 // needsMark: the first generation has none before it whose token could come
@@ -188,11 +201,21 @@ func (s *Session) needsMark(generation int64) bool {
 	return generation == s.Generation && generation > 1 && !s.Used
 }
 
-func (a *Accounts) markUsed(ctx context.Context, ref SessionRef) {
+// markTimeout bounds the write of a mark, which may outlive the request.
+const markTimeout = 5 * time.Second
+
+// markUsed marks a generation as used. A thief who hangs up must not be able to stop
+// it, so it has a context of its own.
+func (a *Accounts) markUsed(ctx context.Context, ref SessionRef) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
+	defer cancel()
 	now := a.now()
-	_ = a.backend.Update(ctx, ref.AccountID, func(account *Account) error {
-		session := account.session(ref.SessionID, now)
-		if session == nil || !session.needsMark(ref.Generation) {
+	return a.backend.Update(ctx, ref.AccountID, func(account *Account) error {
+		session, err := account.authenticate(ref, now)
+		if err != nil {
+			return err
+		}
+		if !session.needsMark(ref.Generation) {
 			return ErrUnchanged
 		}
 		session.Used = true
