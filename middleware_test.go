@@ -720,7 +720,7 @@ func TestOverloadedHasher(t *testing.T) {
 // onceHasher can hash, for the account to be made, and is then overloaded.
 type onceHasher struct{ store.PasswordHasher }
 
-func (onceHasher) Verify(context.Context, string, string) (bool, bool, error) {
+func (onceHasher) Verify(context.Context, string, func() (string, error)) (bool, bool, error) {
 	return false, false, password.ErrOverloaded
 }
 

@@ -37,8 +37,9 @@ type clear struct{}
 func (clear) Hash(_ context.Context, password string) (string, error) {
 	return "clear:" + password, nil
 }
-func (clear) Verify(_ context.Context, hash, password string) (match, outdated bool, err error) {
-	return hash == "clear:"+password, false, nil
+func (clear) Verify(_ context.Context, password string, stored func() (string, error)) (match, outdated bool, err error) {
+	hash, err := stored()
+	return hash == "clear:"+password, false, err
 }
 
 // ours is our token endpoint over a backend, with the account root.

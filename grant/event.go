@@ -24,11 +24,16 @@ const (
 	EventLoginRefused   EventType = "login_refused"
 	EventSessionIssued  EventType = "session_issued"
 	EventTokenRefreshed EventType = "token_refreshed"
-	// EventRefreshTokenReplayed: a refresh token was used twice under
-	// circumstances that allow it, and gave the current generation again.
+	// EventRefreshTokenReplayed: two callers used a refresh token at about the same
+	// time, for example two tabs. Both got the same generation.
 	EventRefreshTokenReplayed EventType = "refresh_token_replayed"
-	// EventRefreshTokenReused: a refresh token was used twice, which ended the
-	// session. Somebody may have stolen it.
+	// EventRefreshTokenRecovered: a refresh token was used again because its reply
+	// was lost. It gave a new generation, and the lost one is void.
+	EventRefreshTokenRecovered EventType = "refresh_token_recovered"
+	// EventRefreshTokenReused: two holders have one refresh token, so somebody may
+	// have stolen it. Where it was used again, the session has ended. Where an
+	// access token of a void generation was used, see [store.ErrSuperseded], the
+	// session lives on.
 	EventRefreshTokenReused EventType = "refresh_token_reused"
 	EventRefreshFailed      EventType = "refresh_failed"
 	// EventSessionEvicted: a session was ended to make room for another.
@@ -59,7 +64,7 @@ func (s *Server) event(ctx context.Context, event Event) {
 
 func (e *Event) level() slog.Level {
 	switch e.Type {
-	case EventLoginSucceeded, EventSessionIssued, EventTokenRefreshed, EventRefreshTokenReplayed, EventSessionRevoked:
+	case EventLoginSucceeded, EventSessionIssued, EventTokenRefreshed, EventRefreshTokenReplayed, EventRefreshTokenRecovered, EventSessionRevoked:
 		return slog.LevelInfo
 	}
 	return slog.LevelWarn

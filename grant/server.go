@@ -159,21 +159,29 @@ func (s *Server) password(ctx context.Context, request PasswordRequest, client *
 		return nil, unauthorizedClient()
 	}
 	request.Origin = s.tidy(request.Origin)
-	account, err := s.config.Accounts.Authenticate(ctx, request.Username, request.Password)
-	if err != nil {
-		return nil, s.loginFailed(ctx, request.Origin, err)
-	}
+	var refusal *Error // of Config.Approve
+	login := store.Login{Username: request.Username, Password: request.Password, Session: s.newSession(client, request.Origin)}
 	if s.config.Approve != nil {
-		if err := s.config.Approve(ctx, account, request); err != nil {
-			var refusal *Error
+		login.Approve = func(ctx context.Context, account *store.Account) error {
+			err := s.config.Approve(ctx, account, request)
+			if err == nil {
+				return nil
+			}
 			if !errors.As(err, &refusal) {
 				refusal = outage(err)
 			}
 			s.event(ctx, Event{Type: EventLoginRefused, AccountID: account.ID, Origin: request.Origin, Reason: refusal.Code})
-			return nil, refusal
+			return refusal
 		}
 	}
-	return s.start(ctx, account, client, request.Origin, EventLoginSucceeded)
+	state, err := s.config.Accounts.Login(ctx, login)
+	switch {
+	case refusal != nil:
+		return nil, refusal
+	case err != nil:
+		return nil, s.loginFailed(ctx, request.Origin, err)
+	}
+	return s.started(ctx, state, client, request.Origin, EventLoginSucceeded)
 }
 
 // Issue starts a session for an account without a password: for administration,
@@ -188,26 +196,32 @@ func (s *Server) Issue(ctx context.Context, id store.ID, origin Origin) (*Respon
 	if err != nil {
 		return nil, asError(err)
 	}
-	return s.start(ctx, account, client, s.tidy(origin), EventSessionIssued)
+	origin = s.tidy(origin)
+	state, err := s.config.Accounts.StartSession(ctx, account, s.newSession(client, origin))
+	if err != nil {
+		return nil, s.loginFailed(ctx, origin, err)
+	}
+	return s.started(ctx, state, client, origin, EventSessionIssued)
 }
 
-func (s *Server) start(ctx context.Context, account *store.Account, client *Client, origin Origin, success EventType) (*Response, error) {
+func (s *Server) newSession(client *Client, origin Origin) store.NewSession {
 	start := store.NewSession{ClientID: origin.ClientID, Lifetimes: client.lifetimes()}
 	if s.config.RecordOrigin {
 		start.Address, start.UserAgent = origin.Address, origin.UserAgent
 	}
-	state, err := s.config.Accounts.StartSession(ctx, account, start)
-	if err != nil {
-		return nil, s.loginFailed(ctx, origin, err)
-	}
+	return start
+}
+
+// started answers with the tokens of a new session.
+func (s *Server) started(ctx context.Context, state *store.SessionState, client *Client, origin Origin, success EventType) (*Response, error) {
 	response, err := s.respond(state, client)
 	if err != nil {
 		return nil, asError(err)
 	}
 	for _, evicted := range state.Evicted {
-		s.event(ctx, Event{Type: EventSessionEvicted, AccountID: account.ID, SessionID: evicted.ID, Origin: origin})
+		s.event(ctx, Event{Type: EventSessionEvicted, AccountID: state.Account.ID, SessionID: evicted.ID, Origin: origin})
 	}
-	s.event(ctx, Event{Type: success, AccountID: account.ID, SessionID: state.Session.ID, Origin: origin})
+	s.event(ctx, Event{Type: success, AccountID: state.Account.ID, SessionID: state.Session.ID, Origin: origin})
 	return response, nil
 }
 
@@ -254,8 +268,11 @@ func (s *Server) refresh(ctx context.Context, request RefreshRequest, client *Cl
 		return nil, asError(err)
 	}
 	event.Type = EventTokenRefreshed
-	if state.Replayed {
+	switch {
+	case state.Replayed:
 		event.Type = EventRefreshTokenReplayed
+	case state.Recovered:
+		event.Type = EventRefreshTokenRecovered
 	}
 	s.event(ctx, event)
 	return response, nil

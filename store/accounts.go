@@ -65,7 +65,7 @@ func (a *Accounts) Create(ctx context.Context, what NewAccount) (*Account, error
 		return nil, err
 	}
 	if what.Password != "" {
-		if account.PasswordHash, err1 = a.passwords.Hash(ctx, what.Password); err1 != nil {
+		if account.PasswordHash, err1 = a.hash(ctx, what.Password); err1 != nil {
 			return nil, err1
 		}
 	}
@@ -146,7 +146,7 @@ func (a *Accounts) SetPassword(ctx context.Context, id ID, newPassword string) e
 	if err != nil {
 		return err
 	}
-	hash, err := a.passwords.Hash(ctx, prepared)
+	hash, err := a.hash(ctx, prepared)
 	if err != nil {
 		return err
 	}
@@ -160,35 +160,53 @@ func (a *Accounts) SetPassword(ctx context.Context, id ID, newPassword string) e
 	})
 }
 
-// ChangePassword is SetPassword for who knows the old one. It returns an error
-// that matches [ErrCredentials] if that is wrong, or was changed meanwhile.
+// ChangePassword is [Accounts.SetPassword] for someone who knows the old password.
+// It returns an error that matches [ErrCredentials] if that is wrong.
 func (a *Accounts) ChangePassword(ctx context.Context, id ID, oldPassword, newPassword string) error {
 	prepared, err := preparePassword(newPassword)
 	if err != nil {
 		return err
 	}
-	account, err := a.backend.FindByID(ctx, id)
+	old, err := preparePassword(oldPassword)
 	if err != nil {
-		return err
+		return &CredentialsError{AccountID: id, Err: err}
 	}
-	if _, err := a.verifyPassword(ctx, account, oldPassword); err != nil {
-		return err
-	}
-	hash, err := a.passwords.Hash(ctx, prepared)
-	if err != nil {
-		return err
-	}
-	return a.change(ctx, id, func(current *Account) error {
-		switch current.PasswordHash {
-		case hash:
-			return ErrUnchanged
-		case account.PasswordHash:
-			current.PasswordHash = hash
-			current.Sessions = current.Sessions[:0]
-			return nil
+	hash := "" // made once
+	for attempt := 1; ; attempt++ {
+		var missing error
+		verified, _, err := a.verifyPassword(ctx, old, func() (account *Account, err error) {
+			account, err = a.backend.FindByID(ctx, id)
+			if errors.Is(err, ErrNotFound) {
+				missing = err
+			}
+			return account, err
+		})
+		if missing != nil {
+			return missing
 		}
-		return &CredentialsError{AccountID: id}
-	})
+		if err != nil {
+			return err
+		}
+		if hash == "" {
+			if hash, err = a.hash(ctx, prepared); err != nil {
+				return err
+			}
+		}
+		err = a.change(ctx, id, func(current *Account) error {
+			switch current.PasswordHash {
+			case hash:
+				return ErrUnchanged // a write whose reply was lost
+			case verified.PasswordHash:
+				current.PasswordHash = hash
+				current.Sessions = current.Sessions[:0]
+				return nil
+			}
+			return &CredentialsError{AccountID: id, Err: errHashReplaced}
+		})
+		if !isHashReplaced(err) || attempt == loginAttempts {
+			return err
+		}
+	}
 }
 
 // Disable keeps an account from logging in and ends all its sessions.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -69,7 +70,7 @@ func TestPrepareEmail(t *testing.T) {
 	for _, input := range []string{
 		"", "ada", "@example.org", "ada@", "ada@@example.org", "Ada <ada@example.org>", "<ada@example.org>",
 		"ada@example.org (Ada)", "ada@example.org, b@example.org", " ada@example.org", "ada@example.org\n",
-		"ada@[127.0.0.1]", "ada@ex ample.org", "ada@a..b", "ada@example.org.", "a@b_c.org", "\xff@example.org",
+		"ada@[127.0.0.1]", "ada@ex ample.org", "ada@a..b", "ada@.example.org", "ada@example.org.", "a@b_c.org", "\xff@example.org",
 		strings.Repeat("x", 243) + "@example.org",
 	} {
 		_, err := store.PrepareEmail(input)
@@ -206,11 +207,11 @@ func TestAuthenticate(t *testing.T) {
 		"unknown e-mail":      {"nobody@example.org", "secret", store.NilID},
 		"impossible name":     {"a b", "secret", store.NilID},
 		"impossible e-mail":   {"@", "secret", store.NilID},
-		"empty password":      {"ada", "", account.ID},
-		"long password":       {"ada", strings.Repeat("x", 1025), account.ID},
-		"invalid UTF-8":       {"ada", "\xff", account.ID},
+		"empty password":      {"ada", "", store.NilID},
+		"long password":       {"ada", strings.Repeat("x", 1025), store.NilID},
+		"invalid UTF-8":       {"ada", "\xff", store.NilID},
 		"no password set":     {"robot", "secret", robot.ID},
-		"no password, either": {"robot", "", robot.ID},
+		"no password, either": {"robot", "", store.NilID},
 		"disabled":            {"grace", "secret", disabled.ID},
 		"disabled and wrong":  {"grace", "wrong", disabled.ID},
 	} {
@@ -225,15 +226,15 @@ func TestAuthenticate(t *testing.T) {
 	}
 }
 
-// countingHasher counts what is spent on passwords.
+// countingHasher counts what is spent on passwords, new hashes included.
 type countingHasher struct {
 	*password.Hasher
 	verified int
 }
 
-func (h *countingHasher) Verify(ctx context.Context, hash, pass string) (bool, bool, error) {
+func (h *countingHasher) Verify(ctx context.Context, pass string, stored func() (string, error)) (bool, bool, error) {
 	h.verified++
-	return h.Hasher.Verify(ctx, hash, pass)
+	return h.Hasher.Verify(ctx, pass, stored)
 }
 
 func TestEveryFailedLoginCostsOneHash(t *testing.T) {
@@ -251,7 +252,6 @@ func TestEveryFailedLoginCostsOneHash(t *testing.T) {
 		require.ErrorIs(t, err, store.ErrCredentials)
 		assert.Equal(t, 1, counting.verified, username)
 	}
-	// A hash that is refused costs nothing by itself, so another is computed.
 	for _, hash := range []string{"rubbish", "$argon2id$v=19$m=4294967295,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"} {
 		require.NoError(t, k.backend.Update(t.Context(), broken.ID, func(a *store.Account) error {
 			a.PasswordHash = hash
@@ -262,24 +262,186 @@ func TestEveryFailedLoginCostsOneHash(t *testing.T) {
 		var failed *store.CredentialsError
 		require.ErrorAs(t, err, &failed)
 		assert.Error(t, failed.Err, "the log is told")
-		assert.Equal(t, 2, counting.verified)
+		assert.Equal(t, 1, counting.verified)
 	}
 }
 
+// lookedUpBackend counts look-ups by name and e-mail.
+type lookedUpBackend struct {
+	store.Backend
+	looks int
+}
+
+func (b *lookedUpBackend) FindByName(ctx context.Context, name string) (*store.Account, error) {
+	b.looks++
+	return b.Backend.FindByName(ctx, name)
+}
+
+func (b *lookedUpBackend) FindByEmail(ctx context.Context, emailKey string) (*store.Account, error) {
+	b.looks++
+	return b.Backend.FindByEmail(ctx, emailKey)
+}
+
+// TestRefusedWithoutHashRefusedWithoutLookUp: where no hash is computed, the answer
+// must not take longer for a name that exists. So nothing is looked up either.
+func TestRefusedWithoutHashRefusedWithoutLookUp(t *testing.T) {
+	backend := &lookedUpBackend{Backend: memstore.New()}
+	k := newKit(t, store.Config{Backend: backend})
+	k.create(t, "ada")
+	for name, pass := range map[string]string{"not UTF-8": "\xff", "too long": strings.Repeat("x", 1025), "empty": ""} {
+		for _, username := range []string{"ada", "ada@example.org", "nobody"} {
+			_, err := k.Authenticate(t.Context(), username, pass)
+			require.ErrorIs(t, err, store.ErrCredentials, name)
+		}
+	}
+	busy := newKit(t, store.Config{Backend: backend, Passwords: overloaded{}})
+	_, err := busy.Authenticate(t.Context(), "ada", "secret")
+	require.ErrorIs(t, err, store.ErrUnavailable)
+	assert.Zero(t, backend.looks)
+}
+
+// TestOverloadedHasherIsUnavailable: whoever needs a hash gets the same error.
 func TestOverloadedHasherIsUnavailable(t *testing.T) {
-	k := newKit(t, store.Config{Passwords: overloaded{}})
-	for _, username := range []string{"ada", "nobody"} {
-		_, err := k.Authenticate(t.Context(), username, "secret")
-		assert.ErrorIs(t, err, store.ErrUnavailable)
-		assert.ErrorIs(t, err, password.ErrOverloaded)
+	backend := memstore.New()
+	account := newKit(t, store.Config{Backend: backend}).create(t, "ada")
+	k := newKit(t, store.Config{Backend: backend, Passwords: overloaded{}})
+	ctx := t.Context()
+	for name, err := range map[string]error{
+		"known name":      second(k.Authenticate(ctx, "ada", "secret")),
+		"unknown name":    second(k.Authenticate(ctx, "nobody", "secret")),
+		"create":          second(k.Create(ctx, store.NewAccount{Name: "x", Email: "x@example.org", Password: "secret"})),
+		"set password":    k.SetPassword(ctx, account.ID, "other"),
+		"change password": k.ChangePassword(ctx, account.ID, "secret", "other"),
+	} {
+		assert.ErrorIs(t, err, store.ErrUnavailable, name)
+		assert.ErrorIs(t, err, password.ErrOverloaded, name)
 	}
 }
 
 type overloaded struct{}
 
 func (overloaded) Hash(context.Context, string) (string, error) { return "", password.ErrOverloaded }
-func (overloaded) Verify(context.Context, string, string) (bool, bool, error) {
+func (overloaded) Verify(context.Context, string, func() (string, error)) (bool, bool, error) {
 	return false, false, password.ErrOverloaded
+}
+
+// TestHasherMayRefuseAPassword: one that hashes 72 bytes at most, as bcrypt does.
+func TestHasherMayRefuseAPassword(t *testing.T) {
+	k := newKit(t, store.Config{Passwords: shortHasher{}})
+	ctx := t.Context()
+	account := k.create(t, "ada")
+	assert.ErrorIs(t, k.SetPassword(ctx, account.ID, strings.Repeat("x", 73)), store.ErrInvalid)
+	_, err := k.Create(ctx, store.NewAccount{Name: "x", Email: "x@example.org", Password: strings.Repeat("x", 73)})
+	assert.ErrorIs(t, err, store.ErrInvalid)
+	assert.NotErrorIs(t, err, store.ErrUnavailable)
+}
+
+type shortHasher struct{}
+
+func (shortHasher) Hash(_ context.Context, pass string) (string, error) {
+	if len(pass) > 72 {
+		return "", &store.InvalidError{Field: "password", Reason: "must be at most 72 bytes"}
+	}
+	return "hash of " + pass, nil
+}
+
+func (shortHasher) Verify(_ context.Context, pass string, stored func() (string, error)) (bool, bool, error) {
+	hash, err := stored()
+	return hash == "hash of "+pass, false, err
+}
+
+// TestRightPasswordStaysRight: after the costs were raised many log in at once, and
+// each of them finds the hash of another in the place of the one it has verified.
+func TestRightPasswordStaysRight(t *testing.T) {
+	backend := memstore.New()
+	account := newKit(t, store.Config{Backend: backend}).create(t, "ada")
+	stronger, err := password.New(password.Config{Memory: 16, Iterations: 2})
+	require.NoError(t, err)
+	k := newKit(t, store.Config{Backend: backend, Passwords: stronger})
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			_, err := k.Login(t.Context(), store.Login{Username: "ada", Password: "secret", Session: store.NewSession{ClientID: "app"}})
+			assert.NoError(t, err)
+		})
+	}
+	all.Wait()
+	assert.Len(t, k.find(t, account.ID).Sessions, 8)
+}
+
+// replacingHasher does something between the verification of a hash and what is
+// done with the outcome.
+type replacingHasher struct {
+	store.PasswordHasher
+	meanwhile func()
+}
+
+func (h *replacingHasher) Verify(ctx context.Context, pass string, stored func() (string, error)) (bool, bool, error) {
+	match, outdated, err := h.PasswordHasher.Verify(ctx, pass, stored)
+	h.meanwhile()
+	return match, outdated, err
+}
+
+// TestLoginLooksAgain: while a login has verified one hash, the account gets
+// another. What counts is the password that holds then.
+func TestLoginLooksAgain(t *testing.T) {
+	for name, test := range map[string]struct {
+		meanwhile func(*kit, store.ID) error
+		want      error
+	}{
+		"the same password, hashed anew": {func(k *kit, id store.ID) error { return k.SetPassword(context.Background(), id, "secret") }, nil},
+		"another password":               {func(k *kit, id store.ID) error { return k.SetPassword(context.Background(), id, "other") }, store.ErrCredentials},
+		"disabled":                       {func(k *kit, id store.ID) error { return k.Disable(context.Background(), id) }, store.ErrCredentials},
+		"removed":                        {func(k *kit, id store.ID) error { return k.Remove(context.Background(), id) }, store.ErrCredentials},
+	} {
+		for _, outdated := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", outdated ", outdated), func(t *testing.T) {
+				old := newKit(t, store.Config{})
+				account := old.create(t, "ada")
+				costs := password.Config{Memory: 8, Iterations: 1}
+				if outdated {
+					costs.Iterations = 2
+				}
+				hasher, err := password.New(costs)
+				require.NoError(t, err)
+				once := false
+				k := newKit(t, store.Config{Backend: old.backend, Passwords: &replacingHasher{hasher, func() {
+					if !once {
+						once = true
+						assert.NoError(t, test.meanwhile(old, account.ID))
+					}
+				}}})
+				approved := 0
+				_, err = k.Login(t.Context(), store.Login{
+					Username: "ada", Password: "secret", Session: store.NewSession{ClientID: "app"},
+					Approve: func(context.Context, *store.Account) error { approved++; return nil },
+				})
+				assert.ErrorIs(t, err, test.want)
+				if test.want == nil {
+					assert.Equal(t, 1, approved, "asked once")
+					assert.Len(t, k.find(t, account.ID).Sessions, 1)
+				}
+			})
+		}
+	}
+}
+
+// TestChangePasswordLooksAgain: as a login does.
+func TestChangePasswordLooksAgain(t *testing.T) {
+	old := newKit(t, store.Config{})
+	account := old.create(t, "ada")
+	hasher, err := password.New(password.Config{Memory: 8, Iterations: 1})
+	require.NoError(t, err)
+	once := false
+	k := newKit(t, store.Config{Backend: old.backend, Passwords: &replacingHasher{hasher, func() {
+		if !once {
+			once = true
+			assert.NoError(t, old.SetPassword(context.Background(), account.ID, "secret"))
+		}
+	}}})
+	require.NoError(t, k.ChangePassword(t.Context(), account.ID, "secret", "new"))
+	_, err = k.Authenticate(t.Context(), "ada", "new")
+	assert.NoError(t, err)
 }
 
 func TestLoginUpgradesHash(t *testing.T) {

@@ -68,15 +68,27 @@ const (
 	maxMaxSessions   = 1000
 )
 
-// PasswordHasher is what Accounts needs of package password. Implementations are
-// safe for concurrent use.
+// PasswordHasher hashes passwords. *[password.Hasher] is one. Implementations are
+// safe for concurrent use and honour the context while they wait.
+//
+// Any error that is not named here counts as an outage and matches
+// [ErrUnavailable].
 type PasswordHasher interface {
-	// Hash makes a hash, a string that is never empty.
+	// Hash makes a hash, a string that is never empty. It returns an error that
+	// matches [ErrInvalid] for a password that it cannot hash, such as one too long
+	// for bcrypt.
 	Hash(ctx context.Context, password string) (string, error)
-	// Verify tells whether the password is the one that was hashed and whether
-	// the hash should be replaced by a new one. An empty hash matches nothing and
-	// takes as long as a new one.
-	Verify(ctx context.Context, hash, password string) (match, outdated bool, err error)
+
+	// Verify reports whether the password is the one that was hashed, and whether
+	// the hash should be replaced by a new one. It calls stored once for the hash,
+	// after any waiting for a turn: the account is looked up only then, so that an
+	// answer for lack of a turn says nothing about the account. It returns an error
+	// of stored as it is.
+	//
+	// An empty hash matches nothing and takes as long as a new one. A hash that is
+	// not understood, or that asks for too much, is password.ErrHash or
+	// password.ErrTooCostly, after as much time.
+	Verify(ctx context.Context, password string, stored func() (hash string, err error)) (match, outdated bool, err error)
 }
 
 // NewAccounts checks the whole configuration and returns one error that names

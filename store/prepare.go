@@ -58,7 +58,7 @@ func PrepareEmail(address string) (string, error) {
 	}
 	at := strings.LastIndexByte(address, '@')
 	domain, err := idna.Lookup.ToASCII(norm.NFC.String(address[at+1:]))
-	if err != nil || domain == "" || strings.Contains(domain, "..") || strings.HasSuffix(domain, ".") {
+	if err != nil || domain == "" || strings.Contains(domain, "..") || strings.HasPrefix(domain, ".") || strings.HasSuffix(domain, ".") {
 		return "", invalid
 	}
 	local := norm.NFC.String(strings.ToLower(norm.NFC.String(address[:at])))

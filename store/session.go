@@ -74,7 +74,7 @@ func (a *Accounts) StartSession(ctx context.Context, account *Account, start New
 			return &CredentialsError{AccountID: current.ID, Err: ErrDisabled}
 		}
 		if current.PasswordHash != account.PasswordHash {
-			return &CredentialsError{AccountID: current.ID}
+			return &CredentialsError{AccountID: current.ID, Err: errHashReplaced}
 		}
 		state.Evicted = current.makeRoom(a.maxSessions, now)
 		current.Sessions = append(current.Sessions, session)

@@ -49,11 +49,13 @@ type Config struct {
 	MaxParallelism uint8
 
 	// Budget is how much memory, in KiB, all hashes under way may take together.
-	// At most as many run at once as there are cores (GOMAXPROCS). The default is
+	// At most one fewer runs at once than there are cores (GOMAXPROCS), and at
+	// least one, so that logins leave a core to all other requests. The default is
 	// 262,144 (256 MiB), or MaxMemory if that is more.
 	Budget uint32
 	// MaxWaiting is how many callers may wait for their turn; one more gets
-	// ErrOverloaded at once. The default is 128 per core, some seconds of work.
+	// ErrOverloaded at once. The default is 128 for each hash that can run at once,
+	// some seconds of work.
 	MaxWaiting int
 }
 
@@ -80,7 +82,7 @@ func New(config Config) (*Hasher, error) {
 	setDefault(&config.MaxIterations, max(16, config.Iterations))
 	setDefault(&config.MaxParallelism, max(16, config.Parallelism))
 	setDefault(&config.Budget, max(256*1024, config.MaxMemory))
-	cores := runtime.GOMAXPROCS(0)
+	cores := max(1, runtime.GOMAXPROCS(0)-1)
 	setDefault(&config.MaxWaiting, 128*cores)
 
 	var problems []string
@@ -116,52 +118,88 @@ func setDefault[T comparable](field *T, value T) {
 // Hash makes the hash of a password with a new salt. It returns [ErrOverloaded],
 // or the context's error if that ends before the turn of the caller has come.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
-	fresh := phc{
+	release, err := h.turn(ctx, h.config.Memory)
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	return h.fresh(password), nil
+}
+
+// Verify reports whether the password is the one that was hashed, and whether the
+// hash was made with other costs than those of new hashes, so that the caller
+// should replace it. It calls stored for the hash when the caller's turn has come,
+// and returns an error of stored as it is.
+//
+// An empty hash matches no password and costs as much time as a new one, so that
+// an account without a password, or no account at all, cannot be told from a
+// wrong password. The same holds for a hash that is refused, with [ErrHash] or
+// [ErrTooCostly]. Other errors are those of [Hasher.Hash].
+func (h *Hasher) Verify(ctx context.Context, password string, stored func() (hash string, err error)) (match, outdated bool, err error) {
+	release, err := h.turn(ctx, h.config.Memory)
+	if err != nil {
+		return false, false, err
+	}
+	defer func() { release() }()
+	text, err := stored()
+	if err != nil {
+		return false, false, err
+	}
+	hash, err := h.parse(text)
+	if text == "" || err != nil {
+		h.fresh(password)
+		return false, false, err
+	}
+	if hash.memory > h.config.Memory {
+		// A turn of another size. The old one goes first: who held on to it while
+		// waiting could wait for ever.
+		release()
+		release = func() {}
+		bigger, err := h.turn(ctx, hash.memory)
+		if err != nil {
+			return false, false, err
+		}
+		release = bigger
+	}
+	outdated = hash.memory != h.config.Memory || hash.iterations != h.config.Iterations ||
+		hash.parallelism != h.config.Parallelism || len(hash.salt) != saltBytes || len(hash.key) != keyBytes
+	return subtle.ConstantTimeCompare(hash.derive(password), hash.key) == 1, outdated, nil
+}
+
+// parse reads a stored hash and refuses one that costs too much. An empty one is
+// left to the caller.
+func (h *Hasher) parse(text string) (phc, error) {
+	if text == "" {
+		return phc{}, nil
+	}
+	hash, err := parsePHC(text)
+	if err == nil && (hash.memory > h.config.MaxMemory || hash.iterations > h.config.MaxIterations || hash.parallelism > h.config.MaxParallelism) {
+		err = ErrTooCostly
+	}
+	return hash, err
+}
+
+// fresh makes a hash with a new salt. The caller has a turn.
+func (h *Hasher) fresh(password string) string {
+	hash := phc{
 		memory:      h.config.Memory,
 		iterations:  h.config.Iterations,
 		parallelism: h.config.Parallelism,
 		salt:        make([]byte, saltBytes),
 		key:         make([]byte, keyBytes),
 	}
-	rand.Read(fresh.salt) // never fails
-	var err error
-	if fresh.key, err = h.derive(ctx, password, &fresh); err != nil {
-		return "", err
-	}
-	return fresh.String(), nil
+	rand.Read(hash.salt) // never fails
+	hash.key = hash.derive(password)
+	return hash.String()
 }
 
-// Verify tells whether the password is the one that was hashed, and whether the
-// hash was made with other costs than those of new hashes, so that the caller
-// should replace it.
-//
-// An empty hash matches no password and costs as much time as a new one, so that
-// an account without a password, or no account at all, cannot be told from a
-// wrong password. Apart from the errors of [Hasher.Hash] it returns [ErrHash] and
-// [ErrTooCostly], at once.
-func (h *Hasher) Verify(ctx context.Context, hash, password string) (match, outdated bool, err error) {
-	if hash == "" {
-		_, err := h.Hash(ctx, password)
-		return false, false, err
-	}
-	stored, err := parsePHC(hash)
-	if err != nil {
-		return false, false, err
-	}
-	if stored.memory > h.config.MaxMemory || stored.iterations > h.config.MaxIterations || stored.parallelism > h.config.MaxParallelism {
-		return false, false, ErrTooCostly
-	}
-	key, err := h.derive(ctx, password, &stored)
-	if err != nil {
-		return false, false, err
-	}
-	outdated = stored.memory != h.config.Memory || stored.iterations != h.config.Iterations ||
-		stored.parallelism != h.config.Parallelism || len(stored.salt) != saltBytes || len(stored.key) != keyBytes
-	return subtle.ConstantTimeCompare(key, stored.key) == 1, outdated, nil
+func (p *phc) derive(password string) []byte {
+	return argon2.IDKey([]byte(password), p.salt, p.iterations, p.memory, p.parallelism, uint32(len(p.key)))
 }
 
-func (h *Hasher) derive(ctx context.Context, password string, with *phc) ([]byte, error) {
-	weight := max(int64(with.memory), h.share)
+// turn waits until a hash of so much memory, in KiB, may run.
+func (h *Hasher) turn(ctx context.Context, memory uint32) (release func(), err error) {
+	weight := max(int64(memory), h.share)
 	if !h.turns.TryAcquire(weight) {
 		if h.waiting.Add(1) > int64(h.config.MaxWaiting) {
 			h.waiting.Add(-1)
@@ -173,6 +211,5 @@ func (h *Hasher) derive(ctx context.Context, password string, with *phc) ([]byte
 			return nil, fmt.Errorf("password: waiting to hash: %w", err)
 		}
 	}
-	defer h.turns.Release(weight)
-	return argon2.IDKey([]byte(password), with.salt, with.iterations, with.memory, with.parallelism, uint32(len(with.key))), nil
+	return func() { h.turns.Release(weight) }, nil
 }

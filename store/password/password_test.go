@@ -2,10 +2,12 @@ package password_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -25,8 +27,9 @@ func Example() {
 		panic(err)
 	}
 	fmt.Println(hash[:31])
-	fmt.Println(hasher.Verify(ctx, hash, "correct horse"))
-	fmt.Println(hasher.Verify(ctx, hash, "battery staple"))
+	stored := func() (string, error) { return hash, nil } // or a look-up in a database
+	fmt.Println(hasher.Verify(ctx, "correct horse", stored))
+	fmt.Println(hasher.Verify(ctx, "battery staple", stored))
 	// Output:
 	// $argon2id$v=19$m=19456,t=2,p=1$
 	// true false <nil>
@@ -38,6 +41,11 @@ func newHasher(t testing.TB, config password.Config) *password.Hasher {
 	hasher, err := password.New(config)
 	require.NoError(t, err)
 	return hasher
+}
+
+// is finds a stored hash.
+func is(hash string) func() (string, error) {
+	return func() (string, error) { return hash, nil }
 }
 
 var cheap = password.Config{Memory: 8, Iterations: 1}
@@ -54,7 +62,7 @@ func TestHashesAreSalted(t *testing.T) {
 // TestKnownHash: a hash of another implementation of argon2id.
 func TestKnownHash(t *testing.T) {
 	const hash = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
-	match, outdated, err := newHasher(t, cheap).Verify(t.Context(), hash, "password")
+	match, outdated, err := newHasher(t, cheap).Verify(t.Context(), "password", is(hash))
 	require.NoError(t, err)
 	assert.True(t, match)
 	assert.True(t, outdated)
@@ -69,12 +77,12 @@ func TestVerifyTellsOutdatedCosts(t *testing.T) {
 		"iterations":  {Memory: 8, Iterations: 2},
 		"parallelism": {Memory: 16, Iterations: 1, Parallelism: 2},
 	} {
-		match, outdated, err := newHasher(t, config).Verify(t.Context(), hash, "secret")
+		match, outdated, err := newHasher(t, config).Verify(t.Context(), "secret", is(hash))
 		require.NoError(t, err, name)
 		assert.True(t, match, name)
 		assert.True(t, outdated, name)
 	}
-	_, outdated, err := old.Verify(t.Context(), hash, "secret")
+	_, outdated, err := old.Verify(t.Context(), "secret", is(hash))
 	require.NoError(t, err)
 	assert.False(t, outdated)
 }
@@ -82,7 +90,7 @@ func TestVerifyTellsOutdatedCosts(t *testing.T) {
 func TestEmptyHashMatchesNothing(t *testing.T) {
 	hasher := newHasher(t, cheap)
 	for _, attempt := range []string{"", "secret"} {
-		match, outdated, err := hasher.Verify(t.Context(), "", attempt)
+		match, outdated, err := hasher.Verify(t.Context(), attempt, is(""))
 		require.NoError(t, err)
 		assert.False(t, match)
 		assert.False(t, outdated)
@@ -120,7 +128,7 @@ func TestVerifyRefusesHash(t *testing.T) {
 		"lanes beyond the max": {replace("m=8,t=1,p=1", "m=1024,t=1,p=17"), password.ErrTooCostly},
 	} {
 		t.Run(name, func(t *testing.T) {
-			match, _, err := hasher.Verify(t.Context(), test.hash, "secret")
+			match, _, err := hasher.Verify(t.Context(), "secret", is(test.hash))
 			require.ErrorIs(t, err, test.want)
 			assert.False(t, match)
 		})
@@ -177,6 +185,90 @@ func TestWaitingHonoursContext(t *testing.T) {
 	all.Wait()
 }
 
+// TestVerifyLooksUpInItsTurn: nothing is looked up for a caller who gets no turn, so
+// that the refusal says nothing about an account.
+func TestVerifyLooksUpInItsTurn(t *testing.T) {
+	hasher := newHasher(t, password.Config{Memory: 8, Iterations: 1, MaxMemory: 8, Budget: 8, MaxWaiting: 1})
+	looks := make(chan struct{}, 10)
+	leave := make(chan struct{})
+	find := func() (string, error) {
+		looks <- struct{}{}
+		<-leave
+		return "", nil
+	}
+	verify := func(ctx context.Context) error {
+		_, _, err := hasher.Verify(ctx, "secret", find)
+		return err
+	}
+	first, second := make(chan error), make(chan error)
+	go func() { first <- verify(t.Context()) }()
+	<-looks // the only turn is taken
+	ctx, giveUp := context.WithCancel(t.Context())
+	go func() { second <- verify(ctx) }()
+	over, cancel := context.WithCancel(t.Context())
+	cancel() // so that the third does not wait in the place of the second
+	for third := verify(over); !errors.Is(third, password.ErrOverloaded); third = verify(over) {
+		require.ErrorIs(t, third, context.Canceled)
+	}
+	giveUp()
+	assert.ErrorIs(t, <-second, context.Canceled)
+	assert.Empty(t, looks)
+	close(leave)
+	require.NoError(t, <-first)
+
+	lost := errors.New("the database is away")
+	_, _, err := hasher.Verify(t.Context(), "secret", func() (string, error) { return "", lost })
+	assert.Equal(t, lost, err)
+	_, err = hasher.Hash(t.Context(), "secret")
+	assert.NoError(t, err, "the turn came back")
+}
+
+// TestVerifyBiggerHash: a stored hash that needs a larger turn than a new one waits
+// for it without holding on to the smaller one.
+func TestVerifyBiggerHash(t *testing.T) {
+	big := newHasher(t, password.Config{Memory: 64, Iterations: 1})
+	hash, err := big.Hash(t.Context(), "secret")
+	require.NoError(t, err)
+	small := newHasher(t, password.Config{Memory: 8, Iterations: 1, MaxMemory: 64, Budget: 64})
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			match, outdated, err := small.Verify(t.Context(), "secret", is(hash))
+			assert.NoError(t, err)
+			assert.True(t, match && outdated)
+		})
+	}
+	all.Wait()
+}
+
+// TestHashingLeavesACore: one hash fewer runs at once than there are cores.
+func TestHashingLeavesACore(t *testing.T) {
+	for _, cores := range []int{1, 2, 4} {
+		before := runtime.GOMAXPROCS(cores)
+		hasher := newHasher(t, cheap)
+		runtime.GOMAXPROCS(before)
+		var running, most atomic.Int64
+		var all sync.WaitGroup
+		for range 32 {
+			all.Go(func() {
+				_, _, err := hasher.Verify(t.Context(), "secret", func() (string, error) {
+					now := running.Add(1)
+					for seen := most.Load(); now > seen && !most.CompareAndSwap(seen, now); seen = most.Load() {
+					}
+					for range 100 {
+						runtime.Gosched()
+					}
+					running.Add(-1)
+					return "", nil
+				})
+				assert.NoError(t, err)
+			})
+		}
+		all.Wait()
+		assert.LessOrEqual(t, most.Load(), int64(max(1, cores-1)), "%d cores", cores)
+	}
+}
+
 func TestConfigurationErrorsNameEachField(t *testing.T) {
 	_, err := password.New(password.Config{Memory: 7, MaxMemory: 6, Budget: 5, MaxWaiting: -1})
 	for _, field := range []string{"Memory", "MaxMemory", "Budget", "MaxWaiting"} {
@@ -189,7 +281,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add("$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc")
 	f.Add("$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc")
 	f.Fuzz(func(t *testing.T, hash string) {
-		if match, _, _ := hasher.Verify(context.Background(), hash, "secret"); match {
+		if match, _, _ := hasher.Verify(context.Background(), "secret", is(hash)); match {
 			require.True(t, strings.HasPrefix(hash, "$argon2id$"))
 		}
 	})
