@@ -90,6 +90,10 @@ func writeError(w http.ResponseWriter, err *Error) {
 		status = http.StatusBadRequest
 	case http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", http.MethodPost)
+	case http.StatusUnsupportedMediaType: // RFC 9110 section 12.5.3
+		w.Header().Set("Accept-Encoding", "identity")
+	case http.StatusRequestTimeout: // RFC 9110 section 15.5.9
+		w.Header().Set("Connection", "close")
 	}
 	if err.challenge {
 		w.Header().Set("WWW-Authenticate", `Basic realm="token endpoint", charset="UTF-8"`)

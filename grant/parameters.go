@@ -6,14 +6,19 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
 )
 
-// maxBody bounds the body of a request, in bytes.
-const maxBody = 64 << 10
+const (
+	// maxBody bounds the body of a request, in bytes.
+	maxBody = 64 << 10
+	// usualBody is the length that nearly every body stays below, in bytes.
+	usualBody = 1 << 10
+)
 
 // parametersOfRFCs must not be repeated (RFC 6749 section 3.2); others are not
 // our business.
@@ -48,13 +53,20 @@ func (s *Server) readParameters(w http.ResponseWriter, r *http.Request) (map[str
 	if contentType != formType && !asJSON {
 		return nil, invalidRequest("the content type must be " + formType)
 	}
-	var buffer bytes.Buffer
-	buffer.Grow(int(min(max(r.ContentLength, 0), maxBody)) + bytes.MinRead)
-	_, err = buffer.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
-	if errors.As(err, new(*http.MaxBytesError)) {
-		return nil, &Error{Code: CodeInvalidRequest, Description: "the body is too large", Status: http.StatusRequestEntityTooLarge}
+	if isEncoded(r) {
+		return nil, &Error{Code: CodeInvalidRequest, Description: "the body must not be encoded", Status: http.StatusUnsupportedMediaType}
 	}
-	if err != nil {
+	// A client that announces a long body and sends none must not cost its length.
+	var buffer bytes.Buffer
+	buffer.Grow(int(min(max(r.ContentLength, 0), usualBody)) + bytes.MinRead)
+	_, err = buffer.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
+	switch {
+	case err == nil:
+	case errors.As(err, new(*http.MaxBytesError)):
+		return nil, &Error{Code: CodeInvalidRequest, Description: "the body is too large", Status: http.StatusRequestEntityTooLarge}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &Error{Code: CodeInvalidRequest, Description: "the body came too slowly", Status: http.StatusRequestTimeout, Err: err}
+	default:
 		return nil, invalidRequest("the body is malformed")
 	}
 	if asJSON {
@@ -80,6 +92,17 @@ func mediaType(r *http.Request) string {
 		return ""
 	}
 	return contentType
+}
+
+// isEncoded reports whether the body has a content coding, such as gzip, that
+// somebody would have to undo.
+func isEncoded(r *http.Request) bool {
+	for _, value := range r.Header["Content-Encoding"] {
+		if value = strings.TrimSpace(value); value != "" && !strings.EqualFold(value, "identity") {
+			return true
+		}
+	}
+	return false
 }
 
 func parseForm(body string) (map[string]string, *Error) {
