@@ -61,7 +61,11 @@ func (a *Authenticator) tokenOf(r *http.Request) (token string, from place, err 
 		}
 	}
 	if a.config.Query && r.URL.RawQuery != "" {
-		for _, value := range r.URL.Query()[parameter] {
+		values, err := parseTokens(r.URL.RawQuery)
+		if err != nil {
+			return "", 0, err
+		}
+		for _, value := range values {
 			add(value, fromQuery)
 		}
 	}
@@ -111,11 +115,32 @@ func formValues(r *http.Request) ([]string, error) {
 	if len(text) > maxForm {
 		return nil, nil
 	}
-	form, err := url.ParseQuery(string(text))
-	if err != nil && form.Has(parameter) {
+	return parseTokens(string(text))
+}
+
+// parseTokens finds the tokens in a query or a form. url.ParseQuery drops the pairs
+// that it cannot read, and one of them may be a second token: then all of it counts
+// as malformed.
+func parseTokens(text string) ([]string, error) {
+	values, err := url.ParseQuery(text)
+	if err != nil && (values.Has(parameter) || mayHoldToken(text)) {
 		return nil, ErrMalformedCredentials
 	}
-	return form[parameter], nil
+	return values[parameter], nil
+}
+
+// mayHoldToken reports whether a parser that is less strict than url.ParseQuery
+// could find a token. Some take a semicolon for an ampersand, and some take a broken
+// escape as it stands.
+func mayHoldToken(text string) bool {
+	for pair := range strings.FieldsFuncSeq(text, func(c rune) bool { return c == '&' || c == ';' }) {
+		name, _, _ := strings.Cut(pair, "=")
+		decoded, err := url.QueryUnescape(name)
+		if decoded == parameter || err != nil && strings.HasPrefix(name, parameter) {
+			return true
+		}
+	}
+	return false
 }
 
 type unreadBody struct {
