@@ -160,7 +160,7 @@ func (a *Authenticator) wrap(next http.Handler, rule rule) http.Handler {
 			r = r.WithContext(NewContext(r.Context(), caller))
 		}
 		if caller.Private {
-			w.Header().Set("Cache-Control", "private")
+			keepPrivate(w.Header())
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -172,6 +172,23 @@ func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, err error
 		a.config.Logger.WarnContext(r.Context(), "a request could not be authenticated", "error", answer.Err)
 	}
 	a.config.WriteError(w, r, answer)
+}
+
+// keepPrivate makes an answer private to the caller. It adds to what stands there
+// and takes nothing away: an outer middleware may have said no-store.
+func keepPrivate(header http.Header) {
+	for _, value := range header["Cache-Control"] {
+		if strings.Contains(value, `"`) {
+			continue // private="name" covers one field, not the answer
+		}
+		for directive := range strings.SplitSeq(value, ",") {
+			directive = strings.TrimSpace(directive)
+			if strings.EqualFold(directive, "no-store") || strings.EqualFold(directive, "private") {
+				return
+			}
+		}
+	}
+	header.Add("Cache-Control", "private")
 }
 
 // AuthenticateRequest finds the credentials of a request and does what
