@@ -58,8 +58,8 @@ type Config struct {
 	// WriteError, if set, writes the answer to a request that is refused. The
 	// default is Authenticator.WriteError.
 	WriteError func(w http.ResponseWriter, r *http.Request, err *Error)
-	// Logger is told of outages, as no client is told what has failed. The default
-	// is slog.Default().
+	// Logger is told of outages, as no client is told what has failed, and at debug
+	// level why a request was answered with 401. The default is slog.Default().
 	Logger *slog.Logger
 }
 
@@ -168,8 +168,14 @@ func (a *Authenticator) wrap(next http.Handler, rule rule) http.Handler {
 
 func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	answer := asError(err)
-	if answer.Status == http.StatusServiceUnavailable {
+	switch answer.Status {
+	case http.StatusServiceUnavailable:
 		a.config.Logger.WarnContext(r.Context(), "a request could not be authenticated", "error", answer.Err)
+	case http.StatusUnauthorized:
+		// The client is told one thing for all reasons, so the operator needs the log.
+		if a.config.Logger.Enabled(r.Context(), slog.LevelDebug) {
+			a.config.Logger.DebugContext(r.Context(), "a request was refused", "error", answer.Err)
+		}
 	}
 	a.config.WriteError(w, r, answer)
 }

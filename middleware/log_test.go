@@ -1,0 +1,86 @@
+package middleware_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/oauthsv/oauthsv/middleware"
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/memstore"
+	"github.com/oauthsv/oauthsv/tokens"
+)
+
+// TestReasonOfRefusalIsLogged: a client learns one thing for all reasons, and the
+// operator learns the reason at debug level.
+func TestReasonOfRefusalIsLogged(t *testing.T) {
+	for name, test := range map[string]struct {
+		authorization string // TOKEN stands for a good one
+		finds         error
+		status        int
+		level, says   string
+	}{
+		"let in":         {authorization: "Bearer TOKEN", status: 404},
+		"no credentials": {status: 401, level: "DEBUG", says: middleware.ErrNoCredentials.Error()},
+		"another scheme": {authorization: "Basic hunter2", status: 401, level: "DEBUG", says: middleware.ErrNoCredentials.Error()},
+		"no token":       {authorization: "Bearer hunter2", status: 401, level: "DEBUG", says: tokens.ErrMalformed.Error()},
+		"bad signature":  {authorization: "Bearer TOKENhunter2", status: 401, level: "DEBUG", says: "tokens: "},
+		"session ended":  {authorization: "Bearer TOKEN", finds: store.ErrSessionEnded, status: 401, level: "DEBUG", says: store.ErrSessionEnded.Error()},
+		"disabled":       {authorization: "Bearer TOKEN", finds: store.ErrDisabled, status: 401, level: "DEBUG", says: store.ErrDisabled.Error()},
+		"malformed":      {authorization: "Bearer hunter2 x", status: 400},
+		"outage":         {authorization: "Bearer TOKEN", finds: errors.New("table is locked"), status: 503, level: "WARN", says: "table is locked"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo} {
+				var log bytes.Buffer
+				auth, _, token := newAuth(t, memstore.New(), func(c *middleware.Config) {
+					c.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: level}))
+					if test.finds != nil {
+						c.Accounts = finderFunc(func(context.Context, store.SessionRef) (*store.Account, error) { return nil, test.finds })
+					}
+				})
+				r := httptest.NewRequest("GET", "/", nil)
+				if test.authorization != "" {
+					r.Header.Set("Authorization", strings.ReplaceAll(test.authorization, "TOKEN", token))
+				}
+				recorder := httptest.NewRecorder()
+				auth.Require(http.NotFoundHandler()).ServeHTTP(recorder, r)
+				assert.Equal(t, test.status, recorder.Code)
+				text := log.String()
+				if test.level == "" || level == slog.LevelInfo && test.level == "DEBUG" {
+					assert.Empty(t, text)
+					continue
+				}
+				assert.Contains(t, text, "level="+test.level+" ")
+				assert.Contains(t, text, test.says)
+				assert.Equal(t, 1, strings.Count(text, "\n"))
+				assert.NotContains(t, text, "hunter2")
+				for part := range strings.SplitSeq(token, ".") {
+					assert.NotContains(t, text, part)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkRefused is a request that is refused while debug is off: the reason must
+// cost nothing then.
+func BenchmarkRefused(b *testing.B) {
+	auth, _, _ := newAuth(b, memstore.New(), func(c *middleware.Config) {
+		c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		c.WriteError = func(http.ResponseWriter, *http.Request, *middleware.Error) {}
+	})
+	refused, recorder, r := auth.Require(http.NotFoundHandler()), httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		refused.ServeHTTP(recorder, r)
+	}
+}
