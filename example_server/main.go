@@ -5,7 +5,9 @@
 //
 // It needs no database and no configuration. Run it with -help for its flags, and
 // "example_server keys -help" for how keys are rotated. SIGHUP reads the key file
-// again.
+// again; one that comes during the start does so as soon as the server listens.
+// Only in the first milliseconds of a process, before main runs, a SIGHUP still ends
+// it. Start it with SIGHUP ignored, as nohup does, to close that gap too.
 package main
 
 import (
@@ -42,6 +44,10 @@ func run(ctx context.Context, arguments []string, getenv func(string) string, st
 	if len(arguments) > 0 && arguments[0] == "keys" {
 		return runKeys(arguments[1:], getenv, stdout, stderr)
 	}
+	// Nothing undoes this: a SIGHUP must not end the process while it starts or
+	// closes the store either.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
 	settings, err := parseSettings(arguments, getenv, stderr)
 	if err != nil {
 		return err
@@ -71,19 +77,16 @@ func run(ctx context.Context, arguments []string, getenv func(string) string, st
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
-	return serve(ctx, server, listener, app.reload, stdout)
+	return serve(ctx, server, listener, hangup, app.reload, stdout)
 }
 
 // shutdownTimeout is how long requests in flight may take to finish; none takes
 // longer than WriteTimeout.
 const shutdownTimeout = 35 * time.Second
 
-func serve(ctx context.Context, server *http.Server, listener net.Listener, reload func(), stdout io.Writer) error {
+func serve(ctx context.Context, server *http.Server, listener net.Listener, hangup <-chan os.Signal, reload func(), stdout io.Writer) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	fmt.Fprintf(stdout, "listening on http://%s\n", listener.Addr())
 	for running := true; running; {
 		select {

@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 type process struct {
 	t       *testing.T
 	command *exec.Cmd
+	stdout  *bufio.Reader
 	url     string
 	stderr  *lockedBuffer
 }
@@ -82,6 +83,14 @@ func start(t *testing.T, directory string, arguments ...string) *process {
 
 func startCommand(t *testing.T, command *exec.Cmd) *process {
 	t.Helper()
+	p := launch(t, command)
+	p.listen()
+	return p
+}
+
+// launch starts the server and does not wait for it.
+func launch(t *testing.T, command *exec.Cmd) *process {
+	t.Helper()
 	p := &process{t: t, command: command, stderr: new(lockedBuffer)}
 	command.Stderr = p.stderr
 	stdout, err := command.StdoutPipe()
@@ -91,12 +100,18 @@ func startCommand(t *testing.T, command *exec.Cmd) *process {
 		_ = command.Process.Kill()
 		_ = command.Wait()
 	})
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	require.NoError(t, err, p.stderr)
-	location, found := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
-	require.True(t, found, line)
-	p.url = location
+	p.stdout = bufio.NewReader(stdout)
 	return p
+}
+
+// listen waits until the server listens.
+func (p *process) listen() {
+	p.t.Helper()
+	line, err := p.stdout.ReadString('\n')
+	require.NoError(p.t, err, p.stderr)
+	location, found := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
+	require.True(p.t, found, line)
+	p.url = location
 }
 
 // stop ends the process as an operator would and returns its exit status.
