@@ -30,8 +30,16 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 	s := new(settings)
 	flags := flag.NewFlagSet("example_server", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // an error is one sentence, printed by main
+	// The environment is no default of a flag: -help prints those, and a URI may hold
+	// a password.
+	var readEnvironment []func()
 	fromEnvironment := func(field *string, name, variable, value, usage string) {
-		flags.StringVar(field, name, cmp.Or(getenv(variable), value), usage+" (environment: "+variable+")")
+		flags.StringVar(field, name, value, usage+" (environment: "+variable+")")
+		readEnvironment = append(readEnvironment, func() {
+			if !isSet(flags, name) {
+				*field = cmp.Or(getenv(variable), value)
+			}
+		})
 	}
 	fromEnvironment(&s.addr, "addr", "OAUTHSV_ADDR", "127.0.0.1:8080", "address to listen on; port 0 picks a free one")
 	fromEnvironment(&s.store, "store", "OAUTHSV_STORE", "bolt:oauthsv.db", "bolt:FILE, memory:, or a mongodb:// URI with a database name")
@@ -61,6 +69,12 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 	if flags.NArg() > 0 {
 		return nil, fmt.Errorf("unexpected argument %q (-help lists the flags)", flags.Arg(0))
 	}
+	for _, read := range readEnvironment {
+		read()
+	}
+	if err := checkStore(s.store); err != nil {
+		return nil, fmt.Errorf("-store: %w", err)
+	}
 	if err := s.checkDurations(flags); err != nil {
 		return nil, err
 	}
@@ -76,6 +90,27 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 func isSet(flags *flag.FlagSet, name string) (found bool) {
 	flags.Visit(func(f *flag.Flag) { found = found || f.Name == name })
 	return found
+}
+
+// checkStore refuses a location whose user info has no clear end. Later errors name
+// the host, the database or the file, and would show a part of the password there.
+func checkStore(location string) error {
+	if strings.HasPrefix(location, "bolt:") && strings.Contains(location, "://") {
+		return errors.New("bolt: takes the name of a file, not a URI")
+	}
+	if !isMongoDB(location) {
+		return nil
+	}
+	_, rest, _ := strings.Cut(location, "://")
+	userInfo, rest, found := strings.Cut(rest, "@")
+	if !found {
+		return nil
+	}
+	_, err := url.PathUnescape(userInfo)
+	if err != nil || strings.ContainsAny(userInfo, "/?#") || strings.Count(userInfo, ":") > 1 || strings.Contains(rest, "@") {
+		return errors.New("the user name and password of the URI must be percent-encoded (RFC 3986 section 2.1): write %40 for @, %3A for :, %2F for / and %25 for %")
+	}
+	return nil
 }
 
 // checkDurations names the flag where the packages could only name their own
@@ -114,7 +149,10 @@ func (s *settings) chooseIssuer(address net.Addr, logger *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("-issuer: %w", err)
 	}
-	if strings.EqualFold(location.Scheme, "http") && !isLoopback(location.Host) {
+	switch {
+	case isLoopback(location.Host) && !isLoopback(address.String()):
+		logger.Warn("the server listens beyond loopback, and the issuer is a loopback URL: clients on other machines cannot use the URLs of this issuer, and passwords and tokens of those that connect cross the network in the clear; give -issuer the https URL that clients use, or listen on loopback", "issuer", s.issuer, "addr", s.addr)
+	case strings.EqualFold(location.Scheme, "http") && !isLoopback(location.Host):
 		logger.Warn("the issuer is an http URL: passwords and tokens cross the network in the clear; put TLS in front and use https", "issuer", s.issuer)
 	}
 	return nil
