@@ -105,7 +105,7 @@ func newKit(t *testing.T, backend store.Backend, o options) *kit {
 	}
 	k.server, err = grant.NewServer(grantConfig)
 	require.NoError(t, err)
-	middlewareConfig := middleware.Config{Verifier: verifier, Accounts: k.accounts, Realm: "test"}
+	middlewareConfig := middleware.Config{Verifier: verifier, Accounts: k.accounts, Realm: "test", TokenReused: k.server.TokenReused}
 	if o.middleware != nil {
 		o.middleware(&middlewareConfig)
 	}
@@ -438,19 +438,89 @@ func TestRefreshRotates(t *testing.T) {
 	})
 }
 
-// TestLostReply: the answer to a refresh never came; the client asks again, a
-// month later even, and again.
+// TestLostReply: the answer to a refresh never came; the client asks again, a month
+// later even, and again. Each answer voids the one before.
 func TestLostReply(t *testing.T) {
 	eachStore(t, func(t *testing.T, backend store.Backend) {
 		k := newKit(t, backend, options{})
 		first := k.login()
 		k.sleep(time.Minute)
-		k.mustRefresh(first.RefreshToken)
+		lost := k.mustRefresh(first.RefreshToken)
 		k.sleep(29 * 24 * time.Hour)
-		k.mustRefresh(first.RefreshToken)
+		lostToo := k.mustRefresh(first.RefreshToken)
+		k.sleep(time.Minute)
 		recovered := k.mustRefresh(first.RefreshToken)
+		replayed := k.mustRefresh(first.RefreshToken)
+		k.takeEvents()
+		for _, void := range []grant.Response{lostToo, lost} {
+			got := k.get("/protected", void.AccessToken)
+			assert.Equal(t, 401, got.status)
+			assert.Contains(t, got.header.Get("WWW-Authenticate"), `error="invalid_token"`)
+		}
+		// The first one has run out by itself.
+		assert.Equal(t, []grant.EventType{grant.EventRefreshTokenReused}, k.takeEvents())
 		assert.Equal(t, 200, k.get("/protected", recovered.AccessToken).status)
-		k.mustRefresh(recovered.RefreshToken)
+		assert.Equal(t, 200, k.get("/protected", replayed.AccessToken).status)
+		next := k.mustRefresh(recovered.RefreshToken)
+		assert.Equal(t, 200, k.get("/protected", next.AccessToken).status)
+
+		k.sleep(time.Minute)
+		assert.Equal(t, 400, k.refresh(lostToo.RefreshToken).status, "a void refresh token ends the session")
+		assert.Equal(t, 401, k.get("/protected", next.AccessToken).status)
+	})
+}
+
+// TestQuietThief: a thief refreshes before the owner and uses nothing until the
+// owner has asked again. The owner's next answered refresh finds the thief out.
+func TestQuietThief(t *testing.T) {
+	eachStore(t, func(t *testing.T, backend store.Backend) {
+		k := newKit(t, backend, options{})
+		stolen := k.login().RefreshToken
+		k.sleep(5 * time.Minute)
+		thief := k.mustRefresh(stolen)
+		k.sleep(5 * time.Minute)
+		owner := k.mustRefresh(stolen)
+		k.takeEvents()
+
+		assert.Equal(t, 401, k.get("/protected", thief.AccessToken).status, "what the thief has is void")
+		asking := k.login() // another session of the same account, in a group that may ask
+		require.NoError(t, k.accounts.AddToGroup(t.Context(), k.account.ID, "introspect"))
+		got := k.send("POST", "/introspect", "token="+thief.AccessToken, "Content-Type", formType, "Authorization", "Bearer "+asking.AccessToken)
+		assert.JSONEq(t, `{"active":false}`, got.body)
+		assert.Equal(t, []grant.EventType{
+			grant.EventRefreshTokenReused, grant.EventLoginSucceeded, grant.EventRefreshTokenReused,
+		}, k.takeEvents(), "and it shows")
+
+		assert.Equal(t, 200, k.get("/protected", owner.AccessToken).status)
+		k.sleep(5 * time.Minute)
+		assert.Equal(t, 400, k.refresh(stolen).status, "the thief's other token ends the session")
+		assert.Equal(t, 400, k.refresh(owner.RefreshToken).status)
+	})
+}
+
+// TestConcurrentLateRetries: many callers at once ask again for a reply that was
+// lost. The generation moves by exactly one, and everybody gets it.
+func TestConcurrentLateRetries(t *testing.T) {
+	eachStore(t, func(t *testing.T, backend store.Backend) {
+		k := newKit(t, backend, options{})
+		first := k.login()
+		k.mustRefresh(first.RefreshToken)
+		k.sleep(time.Hour)
+		k.takeEvents()
+		answers := k.refreshAtOnce(64, first.RefreshToken)
+		for _, response := range answers {
+			token, err := k.issuer.VerifyRefresh(response.RefreshToken)
+			require.NoError(t, err)
+			assert.Equal(t, int64(3), token.Generation)
+			assert.Equal(t, 200, k.get("/protected", response.AccessToken).status)
+		}
+		recovered := 0
+		for _, event := range k.takeEvents() {
+			if event == grant.EventRefreshTokenRecovered {
+				recovered++
+			}
+		}
+		assert.Equal(t, 1, recovered)
 	})
 }
 
@@ -482,23 +552,28 @@ func TestConcurrentRefreshes(t *testing.T) {
 	eachStore(t, func(t *testing.T, backend store.Backend) {
 		k := newKit(t, backend, options{})
 		first := k.login()
-		answers := make([]grant.Response, 64)
-		var all sync.WaitGroup
-		for i := range answers {
-			all.Go(func() {
-				got := k.refresh(first.RefreshToken)
-				assert.Equal(t, 200, got.status)
-				assert.NoError(t, json.Unmarshal([]byte(got.body), &answers[i]))
-			})
-		}
-		all.Wait()
-		for _, response := range answers {
+		for _, response := range k.refreshAtOnce(64, first.RefreshToken) {
 			token, err := k.issuer.VerifyRefresh(response.RefreshToken)
 			require.NoError(t, err)
 			assert.Equal(t, int64(2), token.Generation, "moved by exactly one")
 			assert.Equal(t, 200, k.get("/protected", response.AccessToken).status)
 		}
 	})
+}
+
+// refreshAtOnce refreshes from so many goroutines, and every one is answered.
+func (k *kit) refreshAtOnce(callers int, refreshToken string) []grant.Response {
+	answers := make([]grant.Response, callers)
+	var all sync.WaitGroup
+	for i := range answers {
+		all.Go(func() {
+			got := k.refresh(refreshToken)
+			assert.Equal(k.t, 200, got.status)
+			assert.NoError(k.t, json.Unmarshal([]byte(got.body), &answers[i]))
+		})
+	}
+	all.Wait()
+	return answers
 }
 
 func TestProtectedRows(t *testing.T) {

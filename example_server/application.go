@@ -69,7 +69,7 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 	if err != nil {
 		return nil, err
 	}
-	auth, err := middleware.New(middleware.Config{Verifier: verifier, Accounts: accounts, Realm: "oauthsv", Logger: logger})
+	auth, err := middleware.New(middleware.Config{Verifier: verifier, Accounts: accounts, Realm: "oauthsv", Logger: logger, TokenReused: server.TokenReused})
 	if err != nil {
 		return nil, err
 	}

@@ -62,6 +62,14 @@ func (s *Server) event(ctx context.Context, event Event) {
 	s.config.Event(ctx, event)
 }
 
+// TokenReused makes the event [EventRefreshTokenReused] of an access token of a void
+// generation. It is for middleware.Config.TokenReused.
+func (s *Server) TokenReused(ctx context.Context, ref store.SessionRef) {
+	s.event(ctx, Event{
+		Type: EventRefreshTokenReused, AccountID: ref.AccountID, SessionID: ref.SessionID, Reason: store.ErrSuperseded.Error(),
+	})
+}
+
 func (e *Event) level() slog.Level {
 	switch e.Type {
 	case EventLoginSucceeded, EventSessionIssued, EventTokenRefreshed, EventRefreshTokenReplayed, EventRefreshTokenRecovered, EventSessionRevoked:

@@ -107,9 +107,11 @@ func (s *Server) look(ctx context.Context, verifier *tokens.Verifier, compact st
 	if err != nil {
 		return token, nil, tokens.ErrMalformed
 	}
-	account, err := s.config.Accounts.AuthenticateSession(ctx, store.SessionRef{
-		AccountID: id, SessionID: token.SessionID, Generation: token.Generation,
-	})
+	ref := store.SessionRef{AccountID: id, SessionID: token.SessionID, Generation: token.Generation}
+	account, err := s.config.Accounts.AuthenticateSession(ctx, ref)
+	if errors.Is(err, store.ErrSuperseded) {
+		s.TokenReused(ctx, ref)
+	}
 	return token, account, err
 }
 

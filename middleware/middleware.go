@@ -58,6 +58,11 @@ type Config struct {
 	// WriteError, if set, writes the answer to a request that is refused. The
 	// default is Authenticator.WriteError.
 	WriteError func(w http.ResponseWriter, r *http.Request, err *Error)
+	// TokenReused, if set, is called where an access token shows that two holders
+	// have the refresh token of a session, see store.ErrSuperseded. The request is
+	// refused. Set it to the method TokenReused of your grant.Server, so that all
+	// events go the same way. The default writes a warning to Logger.
+	TokenReused func(ctx context.Context, ref store.SessionRef)
 	// Logger is told of outages, as no client is told what has failed, and at debug
 	// level why a request was answered with 401. The default is slog.Default().
 	Logger *slog.Logger
@@ -98,6 +103,11 @@ func New(config Config) (*Authenticator, error) {
 	}
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("middleware: configuration: %s", strings.Join(problems, "; "))
+	}
+	if config.TokenReused == nil {
+		config.TokenReused = func(ctx context.Context, ref store.SessionRef) {
+			config.Logger.WarnContext(ctx, "refresh_token_reused", "account_id", ref.AccountID.Hex(), "session_id", ref.SessionID, "reason", store.ErrSuperseded)
+		}
 	}
 	a := &Authenticator{config: config}
 	if config.WriteError == nil {
@@ -259,6 +269,9 @@ func (a *Authenticator) Authenticate(ctx context.Context, token string) (*Caller
 	}
 	ref := store.SessionRef{AccountID: id, SessionID: access.SessionID, Generation: access.Generation}
 	account, err := a.config.Accounts.AuthenticateSession(ctx, ref)
+	if errors.Is(err, store.ErrSuperseded) {
+		a.config.TokenReused(ctx, ref)
+	}
 	if err != nil {
 		return nil, asError(err)
 	}
