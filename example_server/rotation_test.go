@@ -128,7 +128,7 @@ func TestKeysCommandRefuses(t *testing.T) {
 		{"-key-file", "no.key", "list"}, {"activate", "nobody"},
 	} {
 		directory := t.TempDir()
-		require.NoError(t, os.WriteFile(filepath.Join(directory, "oauthsv.key"), []byte(strings.Repeat("s", 64)), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(directory, "oauthsv.key"), []byte(strings.Repeat("0123456789abcdef", 4)), 0o600))
 		output, err := command(directory, nil, append([]string{"keys"}, arguments...)...).CombinedOutput()
 		require.Error(t, err, "%q", arguments)
 		assert.Equal(t, 1, strings.Count(string(output), "\n"), "one sentence: %s", output)

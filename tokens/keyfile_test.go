@@ -8,13 +8,16 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -58,8 +61,8 @@ func TestParseKeysAccepts(t *testing.T) {
 		algorithm tokens.Algorithm
 		signs     bool
 	}{
-		"raw text":           {[]byte(strings.Repeat("a", 64)), tokens.HS512, true},
-		"raw binary":         {bytes.Repeat([]byte{0xff, 0x00}, 32), tokens.HS512, true},
+		"raw text":           {secret, tokens.HS512, true},
+		"raw binary":         {binarySecret, tokens.HS512, true},
 		"Ed25519 PKCS #8":    {pkcs8(t, ed), tokens.EdDSA, true},
 		"EC PKCS #8":         {pkcs8(t, ec), tokens.ES256, true},
 		"EC SEC 1":           {ecText, tokens.ES256, true},
@@ -81,14 +84,14 @@ func TestParseKeysAccepts(t *testing.T) {
 }
 
 func TestRawSecretNewline(t *testing.T) {
-	text := strings.Repeat("a", 64)
+	text := string(secret)
 	id := parseOne(t, []byte(text)).ID()
 	assert.Equal(t, id, parseOne(t, []byte(text+"\n")).ID())
 	assert.Equal(t, id, parseOne(t, []byte(text+"\r\n")).ID())
 	assert.NotEqual(t, id, parseOne(t, []byte(text+"\n\n")).ID(), "one newline, no more")
-	_, err := tokens.ParseKeys([]byte(strings.Repeat("a", 63) + "\n"))
+	_, err := tokens.ParseKeys([]byte(text[:63] + "\n"))
 	assert.ErrorIs(t, err, tokens.ErrKey, "the newline does not count")
-	binary := append(bytes.Repeat([]byte{1}, 63), '\n')
+	binary := append(slices.Clone(binarySecret[:63]), '\n')
 	parseOne(t, binary)
 }
 
@@ -138,7 +141,7 @@ func TestParseKeysRefuses(t *testing.T) {
 	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	require.NoError(t, err)
 	whole := pkcs8(t, ed)
-	long := strings.Repeat("A", 100)
+	long := "AAAAAAAAsecretsecretsecret" + strings.Repeat("Ab0Cd1Ef2Gh3Ij4Kl5", 5)
 	for name, data := range map[string]string{
 		"nothing":             "",
 		"white space":         " \n",
@@ -155,7 +158,7 @@ func TestParseKeysRefuses(t *testing.T) {
 		"OpenSSH public":      "ssh-ed25519 " + long,
 		"ECDSA OpenSSH":       "ecdsa-sha2-nistp256 " + long,
 		"PuTTY":               "PuTTY-User-Key-File-3: ssh-ed25519\n" + long,
-		"UTF-16":              "\xff\xfe{\x00" + long,
+		"UTF-16":              "\xff\xfe" + inUTF16("{"+long),
 		"P-384":               string(pkcs8(t, p384)),
 		"JSON, not a key":     `{"hello":"` + long + `"}`,
 		"JSON array":          `["` + long + `"]`,
@@ -240,5 +243,19 @@ func FuzzParseKeys(f *testing.F) {
 			return
 		}
 		require.NotEmpty(t, keys)
+		start := bytes.TrimLeft(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), " \t\r\n\f\v")
+		if keys[0].Algorithm() != tokens.HS512 || bytes.HasPrefix(start, []byte("{")) {
+			return
+		}
+		// The data itself is a secret.
+		require.NotContains(t, string(data), "-----BEGIN")
+		var value struct{ Number asn1.RawValue }
+		rest, err := asn1.Unmarshal(data, &value)
+		require.False(t, err == nil && len(rest) == 0 && len(data) == len(value.Number.FullBytes)+2 &&
+			value.Number.Tag != 0 && !value.Number.IsCompound, "DER of one element")
+		require.False(t, utf8.Valid(data) && bytes.HasPrefix(start, []byte("<html>")), "markup")
+		for _, b := range data {
+			require.Less(t, 3*bytes.Count(data, []byte{b}), len(data), "bytes that are nearly all alike")
+		}
 	})
 }

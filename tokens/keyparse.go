@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/lestrrat-go/jwx/v2/jwk"
@@ -20,21 +18,39 @@ import (
 // (PKCS #8, PKCS #1, SEC 1, PKIX), or else a raw HMAC secret, which is data
 // itself less one trailing newline where the rest is printable text.
 //
-// Data that begins like JSON, PEM or an SSH key is never taken as a raw secret.
+// A secret that others can guess lets them sign tokens. So ParseKeys never takes as
+// a raw secret what looks like something else: data that begins like JSON, PEM or
+// an SSH key; text with a PEM block behind other text; markup; DER (ITU-T X.690) or
+// its base64; bytes that are nearly all alike, that is fewer than 8 different ones,
+// or one that makes up a third of the data.
+//
 // A key whose "alg" or "use" does not fit, a short one, an encrypted one, a
-// certificate, and an empty set are refused with an error that matches [ErrKey].
-// Public keys are returned too: they verify and do not sign.
+// certificate, an empty set, and two keys with one id are refused as well. Every
+// error matches [ErrKey]. Public keys are returned too: they verify and do not
+// sign.
 func ParseKeys(data []byte) ([]*Key, error) {
-	start := bytes.TrimLeft(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), " \t\r\n")
+	keys, err := parseKeys(data)
+	if err != nil {
+		return nil, err
+	}
+	if id, found := repeatedID(keys); found {
+		return nil, keyError("two keys have the id %q: give each its own \"kid\", or remove one", id)
+	}
+	return keys, nil
+}
+
+func parseKeys(data []byte) ([]*Key, error) {
+	start := trimStart(data)
 	switch {
 	case len(start) == 0:
 		return nil, keyError("the file is empty")
-	case bytes.HasPrefix(start, []byte("{")), bytes.HasPrefix(start, []byte("[")):
+	case (start[0] == '{' || start[0] == '[') && isText(start):
 		return parseJWKs(start)
 	case bytes.HasPrefix(start, []byte("-----BEGIN ")):
 		return parsePEM(start)
-	case beginsLikeForeignKey(start):
-		return nil, keyError("an SSH or PuTTY key, or text in UTF-16, is not read here; convert it to PEM (PKCS #8) or JWK")
+	}
+	if err := checkSecret(data); err != nil {
+		return nil, err
 	}
 	key, err := newKey("", rawSecret(data))
 	if err != nil {
@@ -43,37 +59,29 @@ func ParseKeys(data []byte) ([]*Key, error) {
 	return []*Key{key}, nil
 }
 
-func beginsLikeForeignKey(data []byte) bool {
-	for _, prefix := range []string{"ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-", "---- BEGIN", "-----", "PuTTY-User-Key-File", "\xff\xfe", "\xfe\xff"} {
-		if bytes.HasPrefix(data, []byte(prefix)) {
-			return true
+func repeatedID(keys []*Key) (id string, found bool) {
+	seen := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		if seen[key.id] {
+			return key.id, true
 		}
+		seen[key.id] = true
 	}
-	return false
-}
-
-// rawSecret drops the newline that editors and shells put after text. In binary
-// data a last byte of 0x0A is part of the secret.
-func rawSecret(data []byte) []byte {
-	text, found := bytes.CutSuffix(data, []byte("\n"))
-	if !found {
-		return data
-	}
-	text = bytes.TrimSuffix(text, []byte("\r"))
-	if !utf8.Valid(text) || bytes.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return data
-	}
-	return text
+	return "", false
 }
 
 func parsePEM(data []byte) ([]*Key, error) {
 	var keys []*Key
-	for len(bytes.TrimSpace(data)) > 0 {
+	for data = bytes.TrimSpace(data); len(data) > 0; {
+		if !bytes.HasPrefix(data, []byte("-----BEGIN ")) {
+			return nil, keyError("text stands between or behind the PEM blocks: remove it")
+		}
 		block, rest := pem.Decode(data)
-		if block == nil {
+		// Decode passes over a damaged block, and takes the next.
+		if block == nil || bytes.Count(data[:len(data)-len(rest)], []byte("-----BEGIN")) != 1 {
 			return nil, keyError("the PEM text is cut off or damaged")
 		}
-		data = rest
+		data = bytes.TrimSpace(rest)
 		if block.Type == "EC PARAMETERS" {
 			continue // what "openssl ecparam -genkey" writes before the key
 		}
@@ -146,6 +154,11 @@ func fromJWK(entry jwk.Key) (*Key, error) {
 	var raw any
 	if err := entry.Raw(&raw); err != nil {
 		return nil, keyError("the JWK does not hold a usable key of type %q", entry.KeyType())
+	}
+	if secret, ok := raw.([]byte); ok {
+		if err := checkSecret(secret); err != nil {
+			return nil, err
+		}
 	}
 	key, err := newKey(entry.KeyID(), raw)
 	if err != nil {

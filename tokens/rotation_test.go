@@ -25,7 +25,7 @@ func load(t *testing.T, path string) (*tokens.Keyring, []*tokens.Key) {
 
 func TestKeyFileRotation(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.key")
-	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat("s", 64)), 0o600))
+	require.NoError(t, os.WriteFile(path, secret, 0o600))
 	now := epoch
 	file := tokens.KeyFile{Path: path, Now: func() time.Time { return now }}
 	ring, keys := load(t, path)
@@ -107,7 +107,7 @@ func TestKeyFileRotation(t *testing.T) {
 
 func TestKeyStatesInFiles(t *testing.T) {
 	jwk := func(state string) string {
-		return `{"kty":"oct","kid":"` + state + `","k":"` + strings.Repeat("A", 100) + `","oauthsv_state":"` + state + `"}`
+		return `{"kty":"oct","kid":"` + state + `","k":"` + strings.Repeat("AQIDBAUGBwgJCgsMDQ4P", 5) + `","oauthsv_state":"` + state + `"}`
 	}
 	keys, err := tokens.ParseKeys([]byte(`{"keys":[` + jwk("retired") + `,` + jwk("next") + `,` + jwk("active") + `]}`))
 	require.NoError(t, err)

@@ -21,8 +21,10 @@ import (
 const issuerURL = "https://login.example.org"
 
 var (
-	epoch  = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	secret = []byte(strings.Repeat("0123456789abcdef", 4))
+	epoch        = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	secret       = []byte(strings.Repeat("0123456789abcdef", 4))
+	binarySecret = []byte(strings.Repeat("\xff\x00\x9c\x01\xe2\x7f\x80\n\xd3\x1b\xfe\x33\xa0\x5d\xc4\x10", 4))
+
 	claims = tokens.Claims{
 		Subject: "subject", ClientID: "client", SessionID: "session", Generation: 3, Expiry: epoch.Add(time.Minute),
 	}
