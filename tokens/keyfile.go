@@ -1,12 +1,12 @@
 package tokens
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 )
@@ -50,26 +50,41 @@ func LoadOrCreateKeys(path string, algorithm Algorithm) (keys []*Key, created bo
 	return keys, created, err
 }
 
-// createFile makes path with the whole content or not at all, and leaves a file
-// that is there already as it is.
-func createFile(path string, content []byte) (created bool, err error) {
-	temporary, err := writeTemporary(path, content)
+// ErrKeyFileMode: others than the owner and the group can read or change a key
+// file.
+var ErrKeyFileMode = errors.New("tokens: others can read or change the key file")
+
+// CheckKeyFileMode looks at the mode of a key file. Who can read the file can sign
+// tokens. It returns nil if the owner alone can write the file and nobody beyond
+// its group can read it, else an error that matches [ErrKeyFileMode], names the
+// file and says what to do. [LoadKeys] reads such a file all the same: it is for
+// the caller to log the error as a warning, or to stop.
+//
+// It follows symbolic links. The error matches [fs.ErrNotExist] where there is no
+// file. On Windows, whose files have no such mode, it finds nothing.
+func CheckKeyFileMode(path string) error {
+	info, err := os.Stat(path)
 	if err != nil {
-		return false, err
+		return fmt.Errorf("tokens: looking at the key file: %w", err)
 	}
-	defer os.Remove(temporary)
-	// Unlike a rename, a link never replaces what another process made meanwhile.
-	if err = os.Link(temporary, path); errors.Is(err, fs.ErrExist) {
-		return false, nil
+	if isExposed(info.Mode()) {
+		return fmt.Errorf("%w: %s has the mode %v; change it with: chmod g-w,o-rwx %[2]s", ErrKeyFileMode, path, info.Mode().Perm())
 	}
-	return err == nil, err
+	return nil
 }
 
 // KeyFile is a key file that is changed: keys are added, become active, and are
-// retired. The file is replaced as a whole, as a JWK set of mode 0600, so that a
-// reader finds the old keys or the new ones. Changes by two processes at once are
-// not kept apart: let one operator do it. A server takes a change over with
+// retired. The file is replaced as a whole, as a JWK set, so that a reader finds
+// the old keys or the new ones. A server takes a change over with
 // [Keyring.Replace].
+//
+// The new file has the owner, the group and the mode of the old one. An error
+// leaves the old file in its place if they cannot be kept. Where Path is a symbolic
+// link, the file it leads to is replaced and the link stays. A change is on the
+// disk when its method returns.
+//
+// Changes by two processes at once are not kept apart: let one operator do it. A
+// KeyFile is not safe for concurrent use.
 //
 // To rotate without downtime: Add, let every server read the file, Activate, let
 // every server read it again. Tokens of the old key stay good until they expire.
@@ -80,14 +95,34 @@ type KeyFile struct {
 	Now func() time.Time
 }
 
-// Add makes a key for the algorithm, in the state [Next].
+// Add makes a key for the algorithm, in the state [Next]. Where there is no file,
+// Add makes one of mode 0600, and the key in it is [Active].
 func (f *KeyFile) Add(algorithm Algorithm) (*Key, error) {
 	added, err := GenerateKey(algorithm)
 	if err != nil {
 		return nil, err
 	}
+	// A link that leads nowhere is a mistake: it is no place for a new file.
+	if _, err := os.Lstat(f.Path); errors.Is(err, fs.ErrNotExist) {
+		added.state = Active
+		content, err := encodeKeys([]*Key{added})
+		if err != nil {
+			return nil, err
+		}
+		created, err := createFile(f.Path, content)
+		if err != nil {
+			return nil, fmt.Errorf("tokens: making the key file: %w", err)
+		}
+		if created {
+			return added, nil
+		}
+	}
 	added.state = Next
-	return added, f.change(func(keys []*Key) ([]*Key, error) { return append(keys, added), nil })
+	err = f.change(func(keys []*Key) ([]*Key, error) { return append(keys, added), nil })
+	if err != nil {
+		return nil, err
+	}
+	return added, nil
 }
 
 // Activate makes the key with the id the active one and retires the one that was:
@@ -154,7 +189,18 @@ func (f *KeyFile) retire(key *Key, lifetime time.Duration) {
 // change reads the keys, which are nobody else's yet, and writes them back. What
 // has verified its last token goes.
 func (f *KeyFile) change(change func([]*Key) ([]*Key, error)) error {
-	keys, err := LoadKeys(f.Path)
+	path, err := filepath.EvalSymlinks(f.Path)
+	if err != nil {
+		return fmt.Errorf("tokens: reading the key file %s: %w", f.Path, err)
+	}
+	old, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("tokens: reading the key file: %w", err)
+	}
+	if !old.Mode().IsRegular() {
+		return fmt.Errorf("key file %s: not a regular file, and so it cannot be replaced", f.Path)
+	}
+	keys, err := LoadKeys(path)
 	if err != nil {
 		return err
 	}
@@ -174,6 +220,21 @@ func (f *KeyFile) change(change func([]*Key) ([]*Key, error)) error {
 		return fmt.Errorf("key file %s: %w", f.Path, err)
 	}
 	keys = slices.DeleteFunc(keys, func(k *Key) bool { return k.over(f.now()) })
+	if len(keys) == 0 {
+		return fmt.Errorf("key file %s: %w", f.Path, keyError("no key would be left in the file: add another first"))
+	}
+	content, err := encodeKeys(keys)
+	if err != nil {
+		return err
+	}
+	if err := replaceFile(path, old, content); err != nil {
+		return fmt.Errorf("tokens: writing the key file %s: %w", f.Path, err)
+	}
+	return nil
+}
+
+// encodeKeys is the content of a key file.
+func encodeKeys(keys []*Key) ([]byte, error) {
 	set := struct {
 		Keys []json.RawMessage `json:"keys"`
 	}{}
@@ -184,41 +245,10 @@ func (f *KeyFile) change(change func([]*Key) ([]*Key, error)) error {
 		}
 		text, err := key.encodeJWK(half)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		set.Keys = append(set.Keys, text)
 	}
 	text, err := json.MarshalIndent(set, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := replaceFile(f.Path, append(text, '\n')); err != nil {
-		return fmt.Errorf("tokens: writing the key file: %w", err)
-	}
-	return nil
-}
-
-// replaceFile puts the whole content in the place of the old or changes nothing.
-func replaceFile(path string, content []byte) error {
-	temporary, err := writeTemporary(path, content)
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temporary)
-	return os.Rename(temporary, path)
-}
-
-// writeTemporary writes a file beside path, of mode 0600, and syncs it to disk.
-func writeTemporary(path string, content []byte) (temporary string, err error) {
-	temporary = path + "." + rand.Text()
-	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return "", err
-	}
-	_, err = file.Write(content)
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		os.Remove(temporary)
-		return "", err
-	}
-	return temporary, nil
+	return append(text, '\n'), err
 }

@@ -148,3 +148,37 @@ func TestVerifyAny(t *testing.T) {
 		assert.ErrorIs(t, err, tokens.ErrInvalid)
 	}
 }
+
+func TestKeyFileAddMakesTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.key")
+	file := tokens.KeyFile{Path: path}
+	first, err := file.Add(tokens.ES256)
+	require.NoError(t, err)
+	assert.Equal(t, tokens.Active, first.State(), "a server can start with the file")
+	ring, _ := load(t, path)
+	assert.Equal(t, first.ID(), ring.Active().ID())
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	second, err := file.Add(tokens.EdDSA)
+	require.NoError(t, err)
+	assert.Equal(t, tokens.Next, second.State())
+	ring, keys := load(t, path)
+	assert.Len(t, keys, 2)
+	assert.Equal(t, first.ID(), ring.Active().ID())
+	entries, err := os.ReadDir(filepath.Dir(path))
+	require.NoError(t, err)
+	assert.Len(t, entries, 1)
+
+	assert.ErrorIs(t, (&tokens.KeyFile{Path: path + "2"}).Activate("nobody", time.Hour), os.ErrNotExist)
+}
+
+func TestKeyFileKeepsOneKey(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.key")
+	const public = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n"
+	require.NoError(t, os.WriteFile(path, []byte(public), 0o600))
+	_, keys := load(t, path)
+	file := tokens.KeyFile{Path: path}
+	assert.ErrorIs(t, file.Retire(keys[0].ID(), 0), tokens.ErrKey, "a file without a key cannot be read again")
+	load(t, path)
+}

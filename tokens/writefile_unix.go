@@ -1,0 +1,46 @@
+//go:build unix
+
+package tokens
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// keepOwner gives a new file the owner and the group of the old one.
+func keepOwner(file *os.File, old fs.FileInfo) error {
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	have, haveKnown := info.Sys().(*syscall.Stat_t)
+	want, wantKnown := old.Sys().(*syscall.Stat_t)
+	if !haveKnown || !wantKnown || have.Uid == want.Uid && have.Gid == want.Gid {
+		return nil
+	}
+	if err := file.Chown(int(want.Uid), int(want.Gid)); err != nil {
+		return fmt.Errorf("its owner (user %d, group %d) cannot be kept, and so it is not replaced; run this as that user or as root: %w", want.Uid, want.Gid, err)
+	}
+	return nil
+}
+
+// isExposed reports whether others than the group can read or write a file, or the
+// group can write it.
+func isExposed(mode fs.FileMode) bool { return mode.Perm()&0o026 != 0 }
+
+// syncDirectory makes a new name in a directory outlive a loss of power. Some file
+// systems cannot sync a directory; nothing more can be done there.
+func syncDirectory(path string) error {
+	directory, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("syncing the directory: %w", err)
+	}
+	err = directory.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		err = nil
+	}
+	return errors.Join(err, directory.Close())
+}
