@@ -16,7 +16,8 @@ import (
 const keysUsage = `Usage: example_server keys [flags] COMMAND
 
   list           show the keys of the file
-  add            make a key; it is published and verifies, and does not sign yet
+  add            make a key; it is published and verifies, and does not sign yet;
+                 where there is no file, make one with a key that signs
   activate KID   let a key sign and retire the one that did
   retire KID     retire a key that does not sign; with -now, remove it at once
 
@@ -50,6 +51,9 @@ func runKeys(arguments []string, getenv func(string) string, stdout, stderr io.W
 		return errors.New("keys: one of list, add, activate KID, retire KID is expected behind the flags (-help explains)")
 	case *lifetime <= 0:
 		return errors.New("keys: -refresh-ttl must be positive")
+	}
+	if err := tokens.CheckKeyFileMode(*path); errors.Is(err, tokens.ErrKeyFileMode) {
+		fmt.Fprintln(stderr, "warning:", err)
 	}
 	switch command {
 	case "list":
@@ -111,6 +115,14 @@ func signingKeyring(path string, keys []*tokens.Key) (*tokens.Keyring, error) {
 	return keyring, nil
 }
 
+// warnOfKeyFileMode tells the operator of a key file that others can read. That is
+// no reason to stop: the keys are as good as before, and users are logged in.
+func warnOfKeyFileMode(path string, logger *slog.Logger) {
+	if err := tokens.CheckKeyFileMode(path); errors.Is(err, tokens.ErrKeyFileMode) {
+		logger.Warn("others can read or change the key file, and so sign tokens", "error", err)
+	}
+}
+
 // reloadKeys takes a changed key file over and says what has changed. A broken
 // file leaves the old keys in force.
 func reloadKeys(keyring *tokens.Keyring, path string, logger *slog.Logger) {
@@ -118,6 +130,7 @@ func reloadKeys(keyring *tokens.Keyring, path string, logger *slog.Logger) {
 	if err == nil {
 		_, err = signingKeyring(path, keys)
 	}
+	warnOfKeyFileMode(path, logger)
 	before := descriptions(keyring)
 	if err == nil {
 		err = keyring.Replace(keys...)

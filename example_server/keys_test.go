@@ -1,0 +1,51 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestKeysAddMakesTheFile: an operator makes the key before the first start, to
+// copy it to every process.
+func TestKeysAddMakesTheFile(t *testing.T) {
+	directory := t.TempDir()
+	added := strings.Fields(keysCommand(t, directory, "-alg", "EdDSA", "add"))
+	require.Len(t, added, 4)
+	id := strings.Trim(added[3], `"`)
+	assert.Equal(t, id+" EdDSA active\n", keysCommand(t, directory, "list"))
+	p := start(t, directory, "-store", "memory:")
+	assert.NotContains(t, p.stderr.String(), "made a new signing key")
+	_, body := p.get("/.well-known/jwks.json", "")
+	assert.Contains(t, body, id)
+}
+
+// TestExposedKeyFileIsWarnedOf: who can read the key file can sign tokens.
+func TestExposedKeyFileIsWarnedOf(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("files have no mode there")
+	}
+	directory := t.TempDir()
+	path := filepath.Join(directory, "oauthsv.key")
+	p := start(t, directory, "-store", "memory:")
+	p.reload()
+	assert.NotContains(t, p.stderr.String(), "others can read")
+	assert.NotContains(t, keysCommand(t, directory, "list"), "warning")
+
+	require.NoError(t, os.Chmod(path, 0o644))
+	p.reload()
+	assert.Equal(t, 1, strings.Count(p.stderr.String(), "level=WARN msg=\"others can read"), p.stderr.String())
+	assert.Contains(t, p.stderr.String(), "chmod g-w,o-rwx oauthsv.key")
+	output := keysCommand(t, directory, "list")
+	assert.Contains(t, output, "warning: ")
+	assert.Contains(t, output, "-rw-r--r--")
+	keysCommand(t, directory, "add")
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o644), info.Mode(), "the mode is the operator's to change")
+}
