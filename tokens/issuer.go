@@ -77,11 +77,11 @@ func NewIssuer(config IssuerConfig) (*Issuer, error) {
 
 const issuerProblem = "Issuer must be an absolute http or https URL without user, query and fragment"
 
+// isIssuer looks for "?" and "#" itself, as url.Parse drops an empty fragment.
 func isIssuer(issuer string) bool {
 	location, err := url.Parse(issuer)
 	return err == nil && location.Host != "" && location.User == nil &&
-		(location.Scheme == "https" || location.Scheme == "http") &&
-		location.RawQuery == "" && !location.ForceQuery && location.Fragment == ""
+		(location.Scheme == "https" || location.Scheme == "http") && !strings.ContainsAny(issuer, "?#")
 }
 
 // SignAccess makes an access token with the Subject, ClientID, SessionID,
@@ -141,7 +141,7 @@ func (i *Issuer) VerifyRefresh(compact string) (RefreshToken, error) {
 	now := i.now()
 	scratch := getScratch()
 	defer scratch.release()
-	if _, err := i.keys.current.Load().verify(compact, typeRefresh, now, scratch); err != nil {
+	if _, err := i.keys.set().verify(compact, typeRefresh, now, scratch); err != nil {
 		return RefreshToken{}, err
 	}
 	claims := &scratch.claims
@@ -158,7 +158,7 @@ func (i *Issuer) VerifyAny(compact string) (Claims, error) {
 	var always time.Time // of which no key is over
 	scratch := getScratch()
 	defer scratch.release()
-	with, err := i.keys.current.Load().verify(compact, typeAny, always, scratch)
+	with, err := i.keys.set().verify(compact, typeAny, always, scratch)
 	if err != nil {
 		return Claims{}, err
 	}

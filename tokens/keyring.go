@@ -5,13 +5,29 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Keyring holds the keys in force: one that signs and any number that verify.
 // It is what an [Issuer] and a [Verifier] of one process share, so that both see
-// a change at the same moment. It is safe for concurrent use.
+// a change at the same moment. It is safe for concurrent use. The zero value holds
+// no key.
 type Keyring struct {
-	current atomic.Pointer[keySet]
+	// Now is the clock that [Keyring.PublicJWKs] looks at, time.Now by default. It
+	// must be set before the Keyring is shared.
+	Now func() time.Time
+
+	current atomic.Pointer[keySet] // nil where there was never a key, see set
+}
+
+var noKeys keySet
+
+// set is what is in force.
+func (r *Keyring) set() *keySet {
+	if set := r.current.Load(); set != nil {
+		return set
+	}
+	return &noKeys
 }
 
 // keySet never changes, but for what it remembers: a reader that has loaded it is
@@ -41,6 +57,9 @@ func NewKeyring(keys ...*Key) (*Keyring, error) {
 // [NewKeyring]. On an error the old ones stay in force. What was signed with a key
 // that is not among the new ones is refused from then on.
 func (r *Keyring) Replace(keys ...*Key) error {
+	if len(keys) == 0 {
+		return keyError("a keyring needs at least one key")
+	}
 	set, err := newKeySet(keys)
 	if err != nil {
 		return err
@@ -50,9 +69,6 @@ func (r *Keyring) Replace(keys ...*Key) error {
 }
 
 func newKeySet(keys []*Key) (*keySet, error) {
-	if len(keys) == 0 {
-		return nil, keyError("a keyring needs at least one key")
-	}
 	set := &keySet{keys: slices.Clone(keys), byID: make(map[string]*Key, len(keys))}
 	var first *Key
 	for _, key := range keys {
@@ -77,20 +93,25 @@ func newKeySet(keys []*Key) (*keySet, error) {
 }
 
 // Active is the key that signs, nil where none can.
-func (r *Keyring) Active() *Key { return r.current.Load().active }
+func (r *Keyring) Active() *Key { return r.set().active }
 
 // Keys are all keys, in the order in which they were given.
-func (r *Keyring) Keys() []*Key { return slices.Clone(r.current.Load().keys) }
+func (r *Keyring) Keys() []*Key { return slices.Clone(r.set().keys) }
 
 // PublicJWKs is the JWK set (RFC 7517) of the public keys, for others to verify
 // tokens with. A shared secret is never among them: where all keys are HMAC keys
-// the set is empty.
+// the set is empty. Nor is a retired key whose [Key.VerifyUntil] has come, as all
+// that it has signed is refused.
 func (r *Keyring) PublicJWKs() ([]byte, error) {
 	set := struct {
 		Keys []json.RawMessage `json:"keys"`
 	}{[]json.RawMessage{}}
-	for _, key := range r.current.Load().keys {
-		if key.algorithm == HS512 {
+	now := time.Now
+	if r.Now != nil {
+		now = r.Now
+	}
+	for _, key := range r.set().keys {
+		if key.algorithm == HS512 || key.over(now()) {
 			continue
 		}
 		text, err := key.encodeJWK(key.public)

@@ -115,10 +115,8 @@ func NewRemoteVerifier(config RemoteConfig) (*RemoteVerifier, error) {
 	if config.Logger == nil {
 		config.Logger = slog.Default()
 	}
-	empty := new(Keyring)
-	empty.current.Store(&keySet{})
 	verifier, err := NewVerifier(VerifierConfig{
-		Keys: empty, Issuer: config.Issuer, Audience: config.Audience, Leeway: config.Leeway, Now: config.Now,
+		Keys: new(Keyring), Issuer: config.Issuer, Audience: config.Audience, Leeway: config.Leeway, Now: config.Now,
 	})
 	if err != nil {
 		problems = append(problems, err.Error())

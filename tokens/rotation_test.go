@@ -182,3 +182,53 @@ func TestKeyFileKeepsOneKey(t *testing.T) {
 	assert.ErrorIs(t, file.Retire(keys[0].ID(), 0), tokens.ErrKey, "a file without a key cannot be read again")
 	load(t, path)
 }
+
+// TestRetiredKeyIsPublishedUntilItsEnd: nothing that the key has signed is good
+// after that, and others would keep the key for nothing.
+func TestRetiredKeyIsPublishedUntilItsEnd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.key")
+	now := epoch
+	clock := func() time.Time { return now }
+	file := tokens.KeyFile{Path: path, Now: clock}
+	first, err := file.Add(tokens.EdDSA)
+	require.NoError(t, err)
+	second, err := file.Add(tokens.ES256)
+	require.NoError(t, err)
+	require.NoError(t, file.Activate(second.ID(), time.Hour))
+	_, keys := load(t, path)
+	ring := &tokens.Keyring{Now: clock}
+	require.NoError(t, ring.Replace(keys...))
+	for _, test := range []struct {
+		now  time.Time
+		both bool
+	}{{epoch, true}, {epoch.Add(time.Hour - 1), true}, {epoch.Add(time.Hour), false}, {epoch.Add(time.Hour * 1000), false}} {
+		now = test.now
+		published, err := ring.PublicJWKs()
+		require.NoError(t, err)
+		assert.Contains(t, string(published), second.ID())
+		assert.Equal(t, test.both, strings.Contains(string(published), first.ID()), test.now)
+	}
+
+	// The default clock is that of the machine, which is past the epoch of the tests.
+	ring, err = tokens.NewKeyring(keys...)
+	require.NoError(t, err)
+	published, err := ring.PublicJWKs()
+	require.NoError(t, err)
+	assert.NotContains(t, string(published), first.ID())
+}
+
+// TestKeyringWithoutKeys: a Keyring that was never filled knows no key, and does
+// not panic.
+func TestKeyringWithoutKeys(t *testing.T) {
+	ring := new(tokens.Keyring)
+	assert.Nil(t, ring.Active())
+	assert.Empty(t, ring.Keys())
+	published, err := ring.PublicJWKs()
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"keys":[]}`, string(published))
+	verifier, err := tokens.NewVerifier(tokens.VerifierConfig{Keys: ring, Issuer: issuerURL})
+	require.NoError(t, err)
+	token := sign1(t, generate(t, tokens.EdDSA))
+	_, err = verifier.Verify(t.Context(), token)
+	assert.ErrorIs(t, err, tokens.ErrUnknownKey)
+}

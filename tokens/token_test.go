@@ -378,9 +378,11 @@ func TestConfigurationErrorsNameEachField(t *testing.T) {
 	assert.ErrorContains(t, err, "Leeway must not be negative")
 
 	k := newKit(t)
-	for _, issuer := range []string{"", "login.example.org", "https://", "https://x?q", "https://x?", "https://x#f", "https://u@x", "mailto:x@y", "http://a b"} {
+	for _, issuer := range []string{"", "login.example.org", "https://", "https://x?q", "https://x?", "https://x#f", "https://x#", "https://x/#", "https://x/?#", "http://h/#", "http://h/?", "https://u@x", "mailto:x@y", "http://a b"} {
 		_, err := tokens.NewVerifier(tokens.VerifierConfig{Keys: k.keys, Issuer: issuer})
-		assert.Error(t, err, issuer)
+		assert.ErrorContains(t, err, "Issuer must be", issuer)
+		_, err = tokens.NewIssuer(tokens.IssuerConfig{Keys: k.keys, Issuer: issuer})
+		assert.ErrorContains(t, err, "Issuer must be", issuer)
 	}
 	_, err = tokens.NewIssuer(tokens.IssuerConfig{Keys: k.keys, Issuer: issuerURL, TokenEndpoint: issuerURL})
 	assert.ErrorContains(t, err, "TokenEndpoint must differ")

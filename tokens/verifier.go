@@ -80,7 +80,7 @@ func NewVerifier(config VerifierConfig) (*Verifier, error) {
 // A token that passes is genuine, no more: its session may have ended and its
 // account may be gone. Package middleware asks the store about both.
 func (v *Verifier) Verify(_ context.Context, compact string) (AccessToken, error) {
-	now, set := v.now(), v.keys.current.Load()
+	now, set := v.now(), v.keys.set()
 	if known := v.cache.get(compact, set); known != nil {
 		if err := known.check(now); err != nil {
 			return AccessToken{}, err
@@ -98,7 +98,7 @@ func (v *Verifier) Verify(_ context.Context, compact string) (AccessToken, error
 		return AccessToken{}, err
 	}
 	token := AccessToken{claims.export(v.audience)}
-	if v.cache != nil && v.keys.current.Load() == set { // else a key that was removed meanwhile may have signed it
+	if v.cache != nil && v.keys.set() == set { // else a key that was removed meanwhile may have signed it
 		v.cache.put(compact, &cached{token: token, set: set, key: with.key, window: claims.window(v.leeway)})
 	}
 	return token, nil
