@@ -1,8 +1,11 @@
 package tokens
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -12,16 +15,46 @@ func FuzzParsePublished(f *testing.F) {
 	f.Add([]byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`))
 	f.Add([]byte(`{"keys":[{"kty":"oct","kid":"a","k":"AAAA"},{"kty":"EC","kid":"b","crv":"P-256","x":"","y":""},null]}`))
 	f.Add([]byte(`{"kty":"OKP","crv":"Ed25519","kid":"a","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`))
+	f.Add([]byte(`{"keys":[]}`))
+	f.Add([]byte(`{"keys":null}`))
+	const ed = `{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`
+	f.Add([]byte(`{"keys":[` + ed + `,` + ed + `]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		keys, err := parsePublished(text, []Algorithm{EdDSA, ES256})
+		keys, repeated, err := parsePublished(text, []Algorithm{EdDSA, ES256})
 		if err != nil {
 			require.Empty(t, keys)
 			return
 		}
-		require.NotEmpty(t, keys)
+		_, err = newKeySet(keys)
+		require.NoError(t, err, "what is left can be put in force")
 		for _, key := range keys {
+			require.NotContains(t, repeated, key.ID())
 			require.False(t, key.CanSign())
 			require.Contains(t, []Algorithm{EdDSA, ES256}, key.Algorithm())
 		}
 	})
+}
+
+// TestUnknownIDsAreForgotten: whoever sends tokens of many ids cannot fill the
+// memory. It looks inside, as nothing outside tells how much is remembered.
+func TestUnknownIDsAreForgotten(t *testing.T) {
+	now := time.Unix(0, 0)
+	f := newFetches(time.Minute, func() time.Time { return now })
+	f.begin()
+	f.end(&keySet{}, nil)
+	asked := 0
+	for round := range 4 {
+		now = now.Add(10 * time.Second * fetchBurst) // while earlier ids are still remembered
+		for range fetchBurst {
+			for i := range maxAbsent + 100 {
+				if f.ask(fmt.Sprint(round, asked, i)) != nil {
+					asked++
+				}
+			}
+			f.begin()
+			f.end(&keySet{}, nil)
+			require.LessOrEqual(t, len(f.absent), maxAbsent)
+		}
+	}
+	assert.Greater(t, asked, 2*maxAbsent, "the test has sent enough")
 }

@@ -4,22 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
-
-	"github.com/lestrrat-go/jwx/v2/jwk"
 )
 
-// ErrNoKeys: the keys of the issuer could not be fetched yet. It does not match
-// [ErrInvalid]: nothing is known of the token.
-var ErrNoKeys = errors.New("tokens: the keys of the issuer have not been fetched yet")
+// ErrNoKeys: the key of the token is unknown, and the keys of the issuer cannot be
+// fetched. It does not match [ErrInvalid]: nothing is known of the token. It is an
+// outage, which RFC 9110 section 15.6.4 has the status 503 for.
+var ErrNoKeys = errors.New("tokens: the keys of the issuer cannot be fetched")
 
 // RemoteConfig configures a [RemoteVerifier].
 type RemoteConfig struct {
@@ -37,11 +33,16 @@ type RemoteConfig struct {
 
 	// Interval is the time between two fetches. The default is 15 minutes.
 	Interval time.Duration
-	// RetryInterval is the least time between two fetches that tokens with
-	// unknown keys ask for, and the time between two tries while the issuer does
-	// not answer. The default is 30 seconds.
+	// RetryInterval is the time between two tries while the issuer does not
+	// answer. Tokens with unknown keys may ask for 5 fetches at once, and for one
+	// more each RetryInterval, by the clock Now. A key that such a fetch did not
+	// bring is not asked for again for a RetryInterval. The default is 30 seconds.
 	RetryInterval time.Duration
-	// Client fetches. The default has a timeout of 5 seconds.
+	// Client fetches. A fetch ends after 5 seconds, whatever the Client allows.
+	//
+	// A redirect from https to http, to another host or to another port is not
+	// followed: who can answer there could sign tokens. A Client with a
+	// CheckRedirect of its own decides for itself.
 	Client *http.Client
 	// Logger is slog.Default() by default.
 	Logger *slog.Logger
@@ -50,9 +51,13 @@ type RemoteConfig struct {
 // RemoteVerifier verifies access tokens of an issuer in another process, with the
 // keys it publishes. It is safe for concurrent use. Its owner ends it with Close.
 //
-// While the issuer is down the last good set of keys stays in force. No request
-// waits for a fetch, but for a token with an unknown key, which waits a second at
-// most.
+// A JWK set that the issuer answers with is in force from then on, even if it holds
+// no key that can be used: the issuer has withdrawn the others. Of keys with one id
+// none is used. While the issuer is down, or answers with anything but a JWK set,
+// the last set stays in force.
+//
+// No request waits for a fetch, but for a token with an unknown key, which waits a
+// second at most.
 //
 // What it cannot know: that a session was ended or an account disabled reaches it
 // only when the access token expires, after its 15 minutes by default; and groups
@@ -65,11 +70,7 @@ type RemoteConfig struct {
 type RemoteVerifier struct {
 	config   RemoteConfig
 	verifier *Verifier
-	loaded   atomic.Bool
-
-	wanted  chan struct{} // a token with an unknown key asks for a fetch
-	mu      sync.Mutex
-	fetched chan struct{} // closed at the end of the next fetch
+	fetches  *fetches
 
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -109,8 +110,16 @@ func NewRemoteVerifier(config RemoteConfig) (*RemoteVerifier, error) {
 	if config.Interval < 0 || config.RetryInterval < 0 {
 		problems = append(problems, "Interval and RetryInterval must not be negative")
 	}
-	if config.Client == nil {
-		config.Client = &http.Client{Timeout: fetchTimeout}
+	var client http.Client
+	if config.Client != nil {
+		client = *config.Client
+	}
+	if client.CheckRedirect == nil {
+		client.CheckRedirect = checkRedirect
+	}
+	config.Client = &client
+	if config.Now == nil {
+		config.Now = time.Now
 	}
 	if config.Logger == nil {
 		config.Logger = slog.Default()
@@ -128,8 +137,7 @@ func NewRemoteVerifier(config RemoteConfig) (*RemoteVerifier, error) {
 	r := &RemoteVerifier{
 		config:   config,
 		verifier: verifier,
-		wanted:   make(chan struct{}, 1),
-		fetched:  make(chan struct{}),
+		fetches:  newFetches(config.RetryInterval, config.Now),
 		cancel:   cancel,
 		done:     make(chan struct{}),
 	}
@@ -143,143 +151,57 @@ func (r *RemoteVerifier) Close() {
 	<-r.done
 }
 
-// Verify does what [Verifier.Verify] does, with the keys of the issuer. It also
-// returns [ErrNoKeys].
+// Verify does what [Verifier.Verify] does, with the keys of the issuer. A token with
+// an unknown key has an error that matches [ErrUnknownKey] after a good fetch, and
+// [ErrNoKeys] if the last fetch failed or does not end in time.
 func (r *RemoteVerifier) Verify(ctx context.Context, compact string) (AccessToken, error) {
 	token, err := r.verifier.Verify(ctx, compact)
-	if errors.Is(err, ErrUnknownKey) {
-		r.awaitFetch(ctx)
-		if token, err = r.verifier.Verify(ctx, compact); errors.Is(err, ErrUnknownKey) && !r.loaded.Load() {
-			return AccessToken{}, ErrNoKeys
-		}
+	if err == nil || !errors.Is(err, ErrUnknownKey) {
+		return token, err
 	}
-	return token, err
-}
-
-// awaitFetch asks for a fetch, which happens if none was too short a while ago,
-// and waits for it, but not long.
-func (r *RemoteVerifier) awaitFetch(ctx context.Context) {
-	r.mu.Lock()
-	fetched := r.fetched
-	r.mu.Unlock()
-	select {
-	case r.wanted <- struct{}{}:
-	default: // somebody else has asked
+	id := keyIDOf(compact)
+	if id == "" || len(id) > maxKeyID {
+		return AccessToken{}, err // no key has such an id
 	}
 	timer := time.NewTimer(unknownKeyWait)
 	defer timer.Stop()
-	select {
-	case <-fetched:
-	case <-timer.C:
-	case <-ctx.Done():
-	case <-r.done:
-	}
-}
-
-// refresh fetches until its context ends.
-func (r *RemoteVerifier) refresh(ctx context.Context) {
-	defer close(r.done)
-	var asked time.Time // the last fetch that a token with an unknown key asked for
-	for {
-		wait := r.config.Interval
-		if err := r.fetch(ctx); err != nil {
-			if ctx.Err() != nil {
-				return
-			}
-			r.config.Logger.Warn("fetching the keys of the issuer failed", "url", r.config.URL, "error", err)
-			wait = min(wait, r.config.RetryInterval)
+	// A fetch that is under way may bring the key. If it does not, it may have begun
+	// before the key was published: only one that begins now is sure to bring it.
+	for _, join := range []func(string) *fetching{r.fetches.underWay, r.fetches.ask} {
+		fetch := join(id)
+		if fetch == nil {
+			continue
 		}
 		select {
-		case <-r.wanted: // by somebody whom this fetch has served
-		default:
+		case <-fetch.done:
+		case <-r.done: // closed
+		case <-timer.C:
+			return AccessToken{}, ErrNoKeys
+		case <-ctx.Done():
+			return AccessToken{}, ErrNoKeys
 		}
-		r.answer()
-		timer := time.NewTimer(wait)
-		for again := false; !again; {
-			select {
-			case <-ctx.Done():
-				timer.Stop()
-				return
-			case <-timer.C:
-				again = true
-			case <-r.wanted:
-				if again = time.Since(asked) >= r.config.RetryInterval; again {
-					asked = time.Now()
-				} else {
-					r.answer() // a key that was unknown a moment ago stays so
-				}
-			}
+		if token, err = r.verifier.Verify(ctx, compact); err == nil || !errors.Is(err, ErrUnknownKey) {
+			return token, err
 		}
-		timer.Stop()
+		if r.fetches.lastFailed() {
+			break
+		}
 	}
+	if r.fetches.lastFailed() {
+		return AccessToken{}, ErrNoKeys
+	}
+	return AccessToken{}, err
 }
 
-// answer wakes up who waits for a fetch.
-func (r *RemoteVerifier) answer() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	close(r.fetched)
-	r.fetched = make(chan struct{})
-}
-
-// fetch puts the published keys in force, or leaves the old ones where there is
-// not one usable key in the answer.
-func (r *RemoteVerifier) fetch(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.config.URL, nil)
+// keyIDOf is the "kid" of a token that has the form of one.
+func keyIDOf(compact string) string {
+	token, err := split([]byte(compact))
 	if err != nil {
-		return err
+		return ""
 	}
-	request.Header.Set("Accept", "application/jwk-set+json, application/json")
-	response, err := r.config.Client.Do(request)
+	header, err := decodeHeader(token.header)
 	if err != nil {
-		return err
+		return ""
 	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("status %d", response.StatusCode)
-	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxSetBytes+1))
-	if err != nil {
-		return err
-	}
-	if len(body) > maxSetBytes {
-		return fmt.Errorf("more than %d bytes", maxSetBytes)
-	}
-	keys, err := parsePublished(body, r.config.Algorithms)
-	if err != nil {
-		return err
-	}
-	if err := r.verifier.keys.Replace(keys...); err != nil {
-		return err
-	}
-	r.loaded.Store(true)
-	return nil
-}
-
-// parsePublished takes what can be used of a JWK set: an issuer may publish keys
-// of other kinds too (RFC 7517 section 5).
-func parsePublished(text []byte, algorithms []Algorithm) ([]*Key, error) {
-	set, err := jwk.Parse(text, jwk.WithIgnoreParseError(true))
-	if err != nil {
-		return nil, errors.New("not a JWK set")
-	}
-	var keys []*Key
-	for i := range set.Len() {
-		entry, _ := set.Key(i)
-		public, err := entry.PublicKey() // a private key that somebody published verifies, no more
-		if err != nil || entry.KeyID() == "" {
-			continue
-		}
-		key, err := fromJWK(public)
-		if err != nil || !slices.Contains(algorithms, key.algorithm) {
-			continue
-		}
-		keys = append(keys, key)
-	}
-	if len(keys) == 0 {
-		return nil, errors.New("no usable key in the set")
-	}
-	return keys, nil
+	return header.KeyID
 }
