@@ -40,14 +40,13 @@ func FuzzParsePublished(f *testing.F) {
 func TestUnknownIDsAreForgotten(t *testing.T) {
 	now := time.Unix(0, 0)
 	f := newFetches(time.Minute, func() time.Time { return now })
-	f.begin()
-	f.end(&keySet{}, nil)
+	f.end(&keySet{}, nil) // the first fetch
 	asked := 0
 	for round := range 4 {
 		now = now.Add(10 * time.Second * fetchBurst) // while earlier ids are still remembered
 		for range fetchBurst {
 			for i := range maxAbsent + 100 {
-				if f.ask(fmt.Sprint(round, asked, i)) != nil {
+				if f.join(fmt.Sprint(round, asked, i)) != nil {
 					asked++
 				}
 			}

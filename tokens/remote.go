@@ -165,25 +165,23 @@ func (r *RemoteVerifier) Verify(ctx context.Context, compact string) (AccessToke
 	}
 	timer := time.NewTimer(unknownKeyWait)
 	defer timer.Stop()
-	// A fetch that is under way may bring the key. If it does not, it may have begun
-	// before the key was published: only one that begins now is sure to bring it.
-	for _, join := range []func(string) *fetching{r.fetches.underWay, r.fetches.ask} {
-		fetch := join(id)
-		if fetch == nil {
-			continue
+	for range 2 { // the first fetch may have begun before the key was published
+		fetch := r.fetches.join(id)
+		if fetch != nil {
+			select {
+			case <-fetch.done:
+			case <-r.done: // closed
+			case <-timer.C:
+				return AccessToken{}, ErrNoKeys
+			case <-ctx.Done():
+				return AccessToken{}, ErrNoKeys
+			}
 		}
-		select {
-		case <-fetch.done:
-		case <-r.done: // closed
-		case <-timer.C:
-			return AccessToken{}, ErrNoKeys
-		case <-ctx.Done():
-			return AccessToken{}, ErrNoKeys
-		}
+		// Without a fetch to wait for, one may have ended since the last look.
 		if token, err = r.verifier.Verify(ctx, compact); err == nil || !errors.Is(err, ErrUnknownKey) {
 			return token, err
 		}
-		if r.fetches.lastFailed() {
+		if fetch == nil || r.fetches.lastFailed() {
 			break
 		}
 	}

@@ -19,8 +19,7 @@ import (
 // refresh fetches until its context ends.
 func (r *RemoteVerifier) refresh(ctx context.Context) {
 	defer close(r.done)
-	for {
-		r.fetches.begin()
+	for ; ; r.fetches.begin() {
 		wait := r.config.Interval
 		err := r.fetch(ctx)
 		if ctx.Err() != nil {

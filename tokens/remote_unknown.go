@@ -42,34 +42,29 @@ func newFetching() *fetching {
 	return &fetching{done: make(chan struct{}), asked: make(map[string]bool)}
 }
 
-// newFetches begins with a fetch that is asked for, so that the first tokens wait
-// for it.
+// newFetches begins with a fetch under way, so that the first tokens wait for it.
 func newFetches(interval time.Duration, now func() time.Time) *fetches {
 	return &fetches{
 		interval: interval, now: now, wanted: make(chan struct{}, 1),
-		failed: true, next: newFetching(), left: fetchBurst, refilled: now(),
+		failed: true, current: newFetching(), left: fetchBurst, refilled: now(),
 		absent: make(map[string]time.Time),
 	}
 }
 
-// underWay is the fetch that is under way. It is nil where there is none, or where
-// the id is known to be absent.
-func (f *fetches) underWay(id string) *fetching {
+// join is the fetch to wait for where the id is unknown: the one that is under way,
+// or else one that it asks for. It is nil where the id is known to be absent, or too
+// many fetches were asked for.
+//
+// A fetch that is under way may have begun before the key was published. Who joins
+// again after it gets one that began later.
+func (f *fetches) join(id string) *fetching {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.isAbsent(id) {
 		return nil
 	}
-	return f.current
-}
-
-// ask asks for a fetch that brings the id. It is nil where the id is known to be
-// absent, or too many fetches were asked for.
-func (f *fetches) ask(id string) *fetching {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.isAbsent(id) {
-		return nil
+	if f.current != nil {
+		return f.current
 	}
 	if f.next == nil {
 		if !f.take() {
