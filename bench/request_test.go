@@ -64,7 +64,7 @@ func issue(tb testing.TB, algorithm tokens.Algorithm) (token string, key *tokens
 // constant is an account finder that costs nothing.
 type constant struct{ account store.Account }
 
-func (c *constant) AuthenticateSession(context.Context, store.SessionRef) (*store.Account, error) {
+func (c *constant) FindBySession(context.Context, store.SessionRef) (*store.Account, error) {
 	return &c.account, nil
 }
 

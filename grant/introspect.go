@@ -108,7 +108,7 @@ func (s *Server) look(ctx context.Context, verifier *tokens.Verifier, compact st
 		return token, nil, tokens.ErrMalformed
 	}
 	ref := store.SessionRef{AccountID: id, SessionID: token.SessionID, Generation: token.Generation}
-	account, err := s.config.Accounts.AuthenticateSession(ctx, ref)
+	account, err := s.config.Accounts.FindBySession(ctx, ref)
 	if errors.Is(err, store.ErrSuperseded) {
 		s.TokenReused(ctx, ref)
 	}

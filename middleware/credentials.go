@@ -27,8 +27,8 @@ const (
 	maxForm   = 64 << 10
 )
 
-// tokenOf finds the one token of a request, of whatever form. Its errors match
-// ErrNoCredentials or ErrMalformedCredentials.
+// tokenOf finds the one token of a request. It does not check the token's form. Its
+// errors match ErrNoCredentials or ErrMalformedCredentials.
 func (a *Authenticator) tokenOf(r *http.Request) (token string, from place, err error) {
 	found := 0
 	add := func(value string, at place) {
@@ -146,4 +146,25 @@ func mayHoldToken(text string) bool {
 type unreadBody struct {
 	io.Reader
 	io.Closer
+}
+
+// bearer reports whether an Authorization header is of the Bearer scheme, and
+// returns what follows the scheme.
+func bearer(header string) (token string, isBearer bool) {
+	const scheme = "Bearer"
+	if len(header) < len(scheme) || !strings.EqualFold(header[:len(scheme)], scheme) {
+		return "", false
+	}
+	rest := header[len(scheme):]
+	if rest != "" && rest[0] != ' ' {
+		// Either the name of a longer scheme, or no header at all.
+		return rest, !isTokenCharacter(rest[0])
+	}
+	return strings.TrimLeft(rest, " "), true
+}
+
+// isTokenCharacter: RFC 9110 section 5.6.2.
+func isTokenCharacter(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
+		strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
 }

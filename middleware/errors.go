@@ -21,9 +21,9 @@ var (
 	ErrMalformedCredentials = errors.New("middleware: malformed credentials")
 	// ErrCrossOrigin: a browser sent the cookie for another site.
 	ErrCrossOrigin = errors.New("middleware: cross-origin request")
-	// ErrNotInGroup: the caller is not in the group that is needed. Pass it to
-	// WriteError after a check of your own.
-	ErrNotInGroup = errors.New("middleware: not in the group")
+	// ErrNotAllowed: the caller is known, and is not in the group that is needed, or
+	// fails another check. Pass it to WriteError after a check of your own.
+	ErrNotAllowed = errors.New("middleware: not allowed")
 )
 
 // The error codes of RFC 6750 section 3.1, and two for what it does not know.
@@ -51,7 +51,14 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	return fmt.Sprintf("middleware: %d %s: %v", e.Status, e.Code, e.Err)
+	text := fmt.Sprintf("middleware: status %d", e.Status)
+	if e.Code != "" {
+		text += " " + e.Code
+	}
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
 }
 
 // Unwrap returns the cause.
@@ -71,8 +78,8 @@ func asError(err error) *Error {
 		return &Error{Status: http.StatusBadRequest, Code: CodeInvalidRequest, Description: "malformed or repeated credentials", Err: err}
 	case errors.Is(err, ErrCrossOrigin):
 		return &Error{Status: http.StatusForbidden, Code: CodeCrossOrigin, Description: "cross-origin request", Err: err}
-	case errors.Is(err, ErrNotInGroup):
-		return &Error{Status: http.StatusForbidden, Code: CodeInsufficientScope, Description: "the account is not in the group that is needed", Err: err}
+	case errors.Is(err, ErrNotAllowed):
+		return &Error{Status: http.StatusForbidden, Code: CodeInsufficientScope, Description: "the account may not do this", Err: err}
 	case errors.Is(err, tokens.ErrInvalid), store.Refused(err):
 		return &Error{Status: http.StatusUnauthorized, Code: CodeInvalidToken, Description: "the access token is invalid, expired or revoked", Err: err}
 	}
@@ -83,10 +90,16 @@ func asError(err error) *Error {
 	}
 }
 
-// WriteError writes the answer to a request that is refused, as the wrappers do.
-// err is what AuthenticateRequest or Authenticate returned, or [ErrNotInGroup].
-func (a *Authenticator) WriteError(w http.ResponseWriter, _ *http.Request, err error) {
-	answer := asError(err)
+// WriteError writes the answer to a request that is refused, with Config.WriteError
+// where that is set. err is what AuthenticateRequest, Authenticate or FreshAccount
+// returned, or [ErrNotAllowed].
+func (a *Authenticator) WriteError(w http.ResponseWriter, r *http.Request, err error) {
+	a.config.WriteError(w, r, asError(err))
+}
+
+// WriteDefaultError writes the answer that is written where Config.WriteError is not
+// set: the challenge of RFC 6750 section 3 and a JSON body.
+func (a *Authenticator) WriteDefaultError(w http.ResponseWriter, answer *Error) {
 	header := w.Header()
 	if challenge := a.challenge(answer); challenge != "" {
 		header.Set("WWW-Authenticate", challenge)

@@ -78,6 +78,15 @@ func TestContext(t *testing.T) {
 		session, found := middleware.SessionID(r.Context())
 		assert.True(t, found)
 		assert.Len(t, session, 22)
+		client, found := middleware.ClientID(r.Context())
+		assert.True(t, found)
+		assert.Equal(t, "app", client)
+		expiry, found := middleware.Expiry(r.Context())
+		assert.True(t, found)
+		assert.WithinDuration(t, time.Now().Add(time.Hour), expiry, time.Minute)
+		assert.Equal(t, account.ID, middleware.MustAccountID(r.Context()))
+		assert.Equal(t, whole, middleware.MustAccount(r.Context()))
+		assert.Equal(t, session, middleware.MustFromContext(r.Context()).SessionID)
 	})).ServeHTTP(httptest.NewRecorder(), request(token))
 	assert.True(t, ran)
 
@@ -87,9 +96,138 @@ func TestContext(t *testing.T) {
 	assert.False(t, found)
 	_, found = middleware.SessionID(t.Context())
 	assert.False(t, found)
-	id, found := middleware.AccountID(middleware.NewContext(t.Context(), &middleware.Caller{Account: account}))
+	_, found = middleware.ClientID(t.Context())
+	assert.False(t, found)
+	_, found = middleware.Expiry(t.Context())
+	assert.False(t, found)
+	for _, get := range []func(){
+		func() { middleware.MustFromContext(t.Context()) },
+		func() { middleware.MustAccountID(t.Context()) },
+		func() { middleware.MustAccount(t.Context()) },
+		func() { _, _ = auth.FreshAccount(t.Context()) },
+	} {
+		assert.PanicsWithValue(t, "middleware: no caller in the context: wrap the handler with Require or RequireGroup", get)
+	}
+}
+
+func TestCallerByHand(t *testing.T) {
+	auth, account, _ := newAuth(t, memstore.New(), nil)
+	other, _, _ := newAuth(t, memstore.New(), nil)
+	caller := &middleware.Caller{Account: account}
+	ctx := middleware.NewContext(t.Context(), caller)
+	assert.Equal(t, account.ID, middleware.MustAccountID(ctx))
+
+	// A caller without an account.
+	ctx = middleware.NewContext(t.Context(), &middleware.Caller{AccountID: account.ID, SessionID: "s"})
+	id, found := middleware.AccountID(ctx)
 	assert.True(t, found)
 	assert.Equal(t, account.ID, id)
+	_, found = middleware.Account(ctx)
+	assert.False(t, found)
+	assert.Panics(t, func() { middleware.MustAccount(ctx) })
+
+	serve := func(ctx context.Context, protect func(http.Handler) http.Handler) int {
+		recorder := httptest.NewRecorder()
+		r := httptest.NewRequest("GET", "/", nil).WithContext(ctx)
+		protect(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(recorder, r)
+		return recorder.Code
+	}
+	byHand, byAuth, byOther := middleware.NewContext(t.Context(), caller), auth.NewContext(t.Context(), caller), other.NewContext(t.Context(), caller)
+	for name, test := range map[string]struct {
+		ctx     context.Context
+		protect func(http.Handler) http.Handler
+		want    int
+	}{
+		"its own caller":              {byAuth, auth.Require, 200},
+		"its own, in the group":       {byAuth, auth.RequireGroup("editors"), 200},
+		"its own, not in the group":   {byAuth, auth.RequireGroup("admin"), 403},
+		"its own, without an account": {auth.NewContext(t.Context(), &middleware.Caller{AccountID: account.ID}), auth.RequireGroup("editors"), 403},
+		"its own, optional":           {byAuth, auth.Optional, 200},
+		"another's caller":            {byOther, auth.Require, 401},
+		"another's, in the group":     {byOther, auth.RequireGroup("editors"), 401},
+		"nobody's caller":             {byHand, auth.Require, 401},
+	} {
+		assert.Equal(t, test.want, serve(test.ctx, test.protect), name)
+	}
+}
+
+// TestWithoutAccounts: a resource server that has no access to the accounts.
+func TestWithoutAccounts(t *testing.T) {
+	auth, account, token := newAuth(t, memstore.New(), func(c *middleware.Config) { c.Accounts = nil })
+	ran := false
+	auth.Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		ran = true
+		caller := middleware.MustFromContext(r.Context())
+		assert.Equal(t, account.ID, caller.AccountID)
+		assert.Len(t, caller.SessionID, 22)
+		assert.Equal(t, "app", caller.ClientID)
+		_, found := middleware.Account(r.Context())
+		assert.False(t, found)
+		assert.Panics(t, func() { _, _ = auth.FreshAccount(r.Context()) })
+	})).ServeHTTP(httptest.NewRecorder(), request(token))
+	assert.True(t, ran)
+	for _, make := range []func(){
+		func() { auth.RequireGroup("editors") },
+		func() { auth.RequireFunc(func(*store.Account) bool { return true }) },
+		func() { auth.MayIntrospect(func(*store.Account) bool { return true }) },
+	} {
+		assert.Panics(t, make, "said at construction")
+	}
+}
+
+// TestLooksAgainBeforeRefusing: an account in memory may lack a group that was added
+// a moment ago, or have one that was taken away.
+func TestLooksAgainBeforeRefusing(t *testing.T) {
+	var groups []string
+	finder := &memoryFinder{now: func() []string { return groups }}
+	auth, _, token := newAuth(t, memstore.New(), func(c *middleware.Config) { c.Accounts = finder })
+	inGroup := func(a *store.Account) bool { return a.InGroup("g") }
+	serve := func() (status int) {
+		recorder := httptest.NewRecorder()
+		auth.RequireFunc(inGroup)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			assert.True(t, inGroup(middleware.MustAccount(r.Context())), "the handler sees what let the caller in")
+		})).ServeHTTP(recorder, request(token))
+		return recorder.Code
+	}
+	assert.Equal(t, 403, serve())
+	assert.Equal(t, 1, finder.fresh)
+	groups = []string{"g"}
+	assert.Equal(t, 200, serve(), "added a moment ago")
+	assert.Equal(t, 2, finder.fresh)
+
+	auth.Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		assert.False(t, inGroup(middleware.MustAccount(r.Context())))
+		account, err := auth.FreshAccount(r.Context())
+		assert.NoError(t, err)
+		assert.True(t, inGroup(account))
+		finder.err = store.ErrSessionEnded
+		_, err = auth.FreshAccount(r.Context())
+		var refused *middleware.Error
+		assert.ErrorAs(t, err, &refused)
+		assert.Equal(t, 401, refused.Status)
+	})).ServeHTTP(httptest.NewRecorder(), request(token))
+	finder.err = nil
+	finder.memory = []string{"g"}
+	fresh := finder.fresh
+	assert.Equal(t, 200, serve())
+	assert.Equal(t, fresh, finder.fresh, "no look is needed to let somebody in")
+}
+
+// memoryFinder answers from memory, and afresh when it is asked to.
+type memoryFinder struct {
+	memory []string
+	now    func() []string
+	fresh  int
+	err    error
+}
+
+func (f *memoryFinder) FindBySession(_ context.Context, ref store.SessionRef) (*store.Account, error) {
+	return &store.Account{ID: ref.AccountID, Groups: f.memory}, nil
+}
+
+func (f *memoryFinder) FindBySessionFresh(_ context.Context, ref store.SessionRef, _ *store.Account) (*store.Account, error) {
+	f.fresh++
+	return &store.Account{ID: ref.AccountID, Groups: f.now()}, f.err
 }
 
 func TestWithoutWrapper(t *testing.T) {
@@ -112,7 +250,7 @@ func TestWithoutWrapper(t *testing.T) {
 	assert.Equal(t, 401, failure.Status)
 
 	recorder := httptest.NewRecorder()
-	auth.WriteError(recorder, request(token), middleware.ErrNotInGroup)
+	auth.WriteError(recorder, request(token), middleware.ErrNotAllowed)
 	assert.Equal(t, 403, recorder.Code)
 	assert.Contains(t, recorder.Header().Get("WWW-Authenticate"), "insufficient_scope")
 }
@@ -140,7 +278,11 @@ func TestOwnAccountFinder(t *testing.T) {
 
 type finderFunc func(context.Context, store.SessionRef) (*store.Account, error)
 
-func (f finderFunc) AuthenticateSession(ctx context.Context, ref store.SessionRef) (*store.Account, error) {
+func (f finderFunc) FindBySession(ctx context.Context, ref store.SessionRef) (*store.Account, error) {
+	return f(ctx, ref)
+}
+
+func (f finderFunc) FindBySessionFresh(ctx context.Context, ref store.SessionRef, _ *store.Account) (*store.Account, error) {
 	return f(ctx, ref)
 }
 
@@ -154,6 +296,25 @@ func TestOwnErrorAnswers(t *testing.T) {
 	auth.Require(http.NotFoundHandler()).ServeHTTP(recorder, request("abc"))
 	assert.Equal(t, http.StatusTeapot, recorder.Code)
 	assert.Equal(t, "no: invalid_token\n", recorder.Body.String())
+
+	// WriteError writes as the wrappers do, WriteDefaultError as they would.
+	recorder = httptest.NewRecorder()
+	auth.WriteError(recorder, request("abc"), middleware.ErrNotAllowed)
+	assert.Equal(t, http.StatusTeapot, recorder.Code)
+	assert.Equal(t, "no: insufficient_scope\n", recorder.Body.String())
+	recorder = httptest.NewRecorder()
+	auth.WriteDefaultError(recorder, &middleware.Error{Status: 401, Code: middleware.CodeInvalidToken})
+	assert.Equal(t, 401, recorder.Code)
+	assert.Contains(t, recorder.Header().Get("WWW-Authenticate"), "Bearer")
+}
+
+func TestErrorTexts(t *testing.T) {
+	auth, _, _ := newAuth(t, memstore.New(), nil)
+	_, err := auth.AuthenticateRequest(httptest.NewRequest("GET", "/", nil))
+	assert.EqualError(t, err, "middleware: status 401: middleware: no credentials")
+	_, err = auth.Authenticate(t.Context(), "abc")
+	assert.ErrorContains(t, err, "middleware: status 401 invalid_token: tokens: malformed token")
+	assert.EqualError(t, &middleware.Error{Status: 503, Code: "temporarily_unavailable"}, "middleware: status 503 temporarily_unavailable")
 }
 
 // TestResponseWriterIsUntouched: the handler gets the very writer of the server.
@@ -172,9 +333,9 @@ type countingFinder struct {
 	count int
 }
 
-func (f *countingFinder) AuthenticateSession(ctx context.Context, ref store.SessionRef) (*store.Account, error) {
+func (f *countingFinder) FindBySession(ctx context.Context, ref store.SessionRef) (*store.Account, error) {
 	f.count++
-	return f.AccountFinder.AuthenticateSession(ctx, ref)
+	return f.AccountFinder.FindBySession(ctx, ref)
 }
 
 func TestNestedWrappersLookUpOnce(t *testing.T) {
@@ -197,7 +358,7 @@ func TestNestedWrappersLookUpOnce(t *testing.T) {
 
 func TestConfigurationErrorsNameEachField(t *testing.T) {
 	_, err := middleware.New(middleware.Config{Realm: `"`, Cookie: "a b"})
-	for _, field := range []string{"Verifier", "Accounts", "Realm", "Cookie"} {
+	for _, field := range []string{"Verifier", "Realm", "Cookie"} {
 		assert.ErrorContains(t, err, field)
 	}
 }

@@ -501,14 +501,14 @@ func TestChangesEndSessions(t *testing.T) {
 			first, second := k.login(t, account), k.login(t, account)
 			require.NoError(t, change(k, account.ID))
 			for _, ref := range []store.SessionRef{first, second} {
-				_, err := k.AuthenticateSession(t.Context(), ref)
+				_, err := k.FindBySession(t.Context(), ref)
 				assert.Error(t, err)
 				_, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{})
 				assert.Error(t, err)
 			}
 			if name != "Remove" {
 				_ = k.Enable(t.Context(), account.ID)
-				_, err := k.AuthenticateSession(t.Context(), first)
+				_, err := k.FindBySession(t.Context(), first)
 				assert.ErrorIs(t, err, store.ErrSessionEnded, "for good")
 			}
 		})
@@ -523,7 +523,7 @@ func TestChangePassword(t *testing.T) {
 	assert.ErrorIs(t, k.ChangePassword(ctx, account.ID, "wrong", "new"), store.ErrCredentials)
 	assert.ErrorIs(t, k.ChangePassword(ctx, account.ID, "secret", ""), store.ErrInvalid)
 	assert.ErrorIs(t, k.ChangePassword(ctx, store.NewID(), "secret", "new"), store.ErrNotFound)
-	_, err := k.AuthenticateSession(ctx, ref)
+	_, err := k.FindBySession(ctx, ref)
 	require.NoError(t, err, "a refused change ends nothing")
 	require.NoError(t, k.ChangePassword(ctx, account.ID, "secret", "new"))
 	_, err = k.Authenticate(ctx, "ada", "secret")
@@ -552,7 +552,7 @@ func TestSessions(t *testing.T) {
 	assert.ErrorIs(t, k.EndSession(ctx, account.ID, kept.SessionID), store.ErrSessionEnded)
 	require.NoError(t, k.EndSessions(ctx, account.ID, refs[2].SessionID))
 	assert.Equal(t, []string{refs[2].SessionID}, ids())
-	_, err := k.AuthenticateSession(ctx, kept)
+	_, err := k.FindBySession(ctx, kept)
 	assert.NoError(t, err)
 	for _, id := range []string{refs[0].SessionID, kept.SessionID} {
 		assert.Len(t, id, 22, "128 bits in base64url")

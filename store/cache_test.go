@@ -57,7 +57,7 @@ func newCached(t *testing.T, config store.Config) (*kit, *watchedBackend, store.
 
 func (k *kit) authenticate(t *testing.T, ref store.SessionRef) error {
 	t.Helper()
-	_, err := k.AuthenticateSession(t.Context(), ref)
+	_, err := k.FindBySession(t.Context(), ref)
 	return err
 }
 
@@ -106,7 +106,7 @@ func TestCacheSeesOwnChanges(t *testing.T) {
 			k, _, ref := newCached(t, store.Config{})
 			require.NoError(t, k.authenticate(t, ref))
 			require.NoError(t, test.change(k, ref))
-			account, err := k.AuthenticateSession(t.Context(), ref)
+			account, err := k.FindBySession(t.Context(), ref)
 			assert.ErrorIs(t, err, test.want)
 			if test.want == nil {
 				assert.True(t, account.InGroup("g"))
@@ -121,13 +121,13 @@ func TestCacheMayOnlyGrant(t *testing.T) {
 	k, backend, ref := newCached(t, store.Config{})
 	other := newKit(t, store.Config{Backend: backend.Backend})
 	account := other.find(t, ref.AccountID)
-	seen, err := k.AuthenticateSession(t.Context(), ref)
+	seen, err := k.FindBySession(t.Context(), ref)
 	require.NoError(t, err)
 
 	second := other.login(t, account)
 	assert.NoError(t, k.authenticate(t, second), "a login at another process")
 	require.NoError(t, other.AddToGroup(t.Context(), ref.AccountID, "g"))
-	fresh, err := k.AuthenticateFresh(t.Context(), ref, seen)
+	fresh, err := k.FindBySessionFresh(t.Context(), ref, seen)
 	require.NoError(t, err)
 	assert.True(t, fresh.InGroup("g"))
 
@@ -206,7 +206,7 @@ func TestCacheGrace(t *testing.T) {
 		stranger := ref
 		stranger.SessionID = "begun elsewhere"
 		assert.ErrorIs(t, k.authenticate(t, stranger), store.ErrUnavailable, "what is held refuses nobody")
-		_, err := k.AuthenticateFresh(t.Context(), ref, nil)
+		_, err := k.FindBySessionFresh(t.Context(), ref, nil)
 		assert.ErrorIs(t, err, store.ErrUnavailable)
 		k.now = k.now.Add(grace)
 		assert.ErrorIs(t, k.authenticate(t, ref), store.ErrUnavailable)
@@ -227,7 +227,7 @@ func TestCacheGraceIsForOutagesOnly(t *testing.T) {
 		backend.hold.Store(&hold)
 		ctx, hangUp := context.WithCancel(t.Context())
 		done := make(chan error)
-		go func() { done <- second(k.AuthenticateSession(ctx, ref)) }()
+		go func() { done <- second(k.FindBySession(ctx, ref)) }()
 		<-backend.held
 		hangUp()
 		backend.answer.Store(ctx)
@@ -246,7 +246,7 @@ func TestCacheOthersContext(t *testing.T) {
 	backend.hold.Store(&hold)
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error)
-	go func() { _, err := k.AuthenticateSession(ctx, ref); first <- err }()
+	go func() { _, err := k.FindBySession(ctx, ref); first <- err }()
 	<-backend.held
 	backend.hold.Store(nil)
 	second := make(chan error)

@@ -42,7 +42,7 @@ type Config struct {
 	// is 32, the most 1,000.
 	MaxSessions int
 
-	// CacheTTL is how long AuthenticateSession may answer from what it has read
+	// CacheTTL is how long FindBySession may answer from what it has read
 	// before. The default is 0: it asks the backend each time. Changes that are made
 	// through the same Accounts are seen at once, and so is what lets a caller in:
 	// a new session, a new group. What ends a session or takes a group away in

@@ -263,10 +263,10 @@ func TestSessionExpiry(t *testing.T) {
 		assert.Equal(t, want, state.Session.Expires)
 	}
 	k.now = epoch.Add(24*time.Hour - time.Millisecond)
-	_, err := k.AuthenticateSession(t.Context(), ref)
+	_, err := k.FindBySession(t.Context(), ref)
 	require.NoError(t, err)
 	k.now = epoch.Add(24 * time.Hour)
-	_, err = k.AuthenticateSession(t.Context(), ref)
+	_, err = k.FindBySession(t.Context(), ref)
 	assert.ErrorIs(t, err, store.ErrSessionEnded)
 	_, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{})
 	assert.ErrorIs(t, err, store.ErrSessionEnded)
@@ -303,7 +303,7 @@ func TestUsedMark(t *testing.T) {
 	ref := k.login(t, k.create(t, "ada"))
 	authenticate := func(generation int64) {
 		t.Helper()
-		_, err := k.AuthenticateSession(t.Context(), store.SessionRef{AccountID: ref.AccountID, SessionID: ref.SessionID, Generation: generation})
+		_, err := k.FindBySession(t.Context(), store.SessionRef{AccountID: ref.AccountID, SessionID: ref.SessionID, Generation: generation})
 		require.NoError(t, err)
 	}
 	writes := backend.updates
@@ -344,7 +344,7 @@ func TestHangUpCannotStopTheMark(t *testing.T) {
 	backend.hold.Store(&hold)
 	ctx, hangUp := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { done <- second(k.AuthenticateSession(ctx, ref)) }()
+	go func() { done <- second(k.FindBySession(ctx, ref)) }()
 	<-backend.held // the account has been read
 	hangUp()
 	close(hold)
@@ -370,7 +370,7 @@ func TestMarkSeesWhatHappenedMeanwhile(t *testing.T) {
 			return k.Disable(context.Background(), ref.AccountID)
 		}, store.ErrDisabled},
 		"marked by another": {func(k *kit, ref store.SessionRef) error {
-			return second(k.AuthenticateSession(context.Background(), ref))
+			return second(k.FindBySession(context.Background(), ref))
 		}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -451,7 +451,7 @@ func TestUnavailableBackend(t *testing.T) {
 	account := k.create(t, "ada")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := k.AuthenticateSession(ctx, store.SessionRef{AccountID: account.ID})
+	_, err := k.FindBySession(ctx, store.SessionRef{AccountID: account.ID})
 	require.Error(t, err)
 	assert.False(t, errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrSessionEnded))
 }

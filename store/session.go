@@ -6,14 +6,25 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"time"
 )
 
-// SessionRef is what a token says of a session.
+// SessionRef names a session and one of its generations, as a token does.
 type SessionRef struct {
 	AccountID  ID
 	SessionID  string
 	Generation int64
+}
+
+// ParseSessionRef makes a SessionRef of what a genuine token says. For a subject that
+// is no account's id it returns an error that matches [ErrNotFound].
+func ParseSessionRef(subject, sessionID string, generation int64) (SessionRef, error) {
+	id, err := ParseID(subject)
+	if err != nil {
+		return SessionRef{}, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	return SessionRef{AccountID: id, SessionID: sessionID, Generation: generation}, nil
 }
 
 // NewSession is what a login says of itself. All but ClientID is optional.
@@ -107,23 +118,23 @@ func (a *Account) makeRoom(limit int, now time.Time) (evicted []Session) {
 	return evicted
 }
 
-// AuthenticateSession returns the account of a genuine access token, if the account
-// is enabled and the session is alive. Otherwise it returns [ErrNotFound],
+// FindBySession returns the account of a genuine access token, if the account is
+// enabled and the session is alive. Otherwise it returns [ErrNotFound],
 // [ErrDisabled], [ErrSessionEnded] or [ErrSuperseded]. With Config.CacheTTL it may
 // answer from what was read before. It never refuses for that alone.
 //
 // The first call after a refresh marks the new generation as used, even if the
 // context ends meanwhile. If that write fails the answer is the same, and the next
 // call tries again.
-func (a *Accounts) AuthenticateSession(ctx context.Context, ref SessionRef) (*Account, error) {
+func (a *Accounts) FindBySession(ctx context.Context, ref SessionRef) (*Account, error) {
 	now := a.now()
 	if a.cache == nil {
-		return a.authenticateFresh(ctx, ref, now)
+		return a.findBySessionFresh(ctx, ref, now)
 	}
 	if account := a.cache.held(ref.AccountID, now); account.grants(ref, now) {
 		return account, nil
 	}
-	account, err := a.authenticateFresh(ctx, ref, now)
+	account, err := a.findBySessionFresh(ctx, ref, now)
 	// A caller who hangs up has met no outage.
 	if errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
 		if old := a.cache.heldInOutage(ref.AccountID, now); old.grants(ref, now) {
@@ -145,18 +156,18 @@ func (a *Account) grants(ref SessionRef, now time.Time) bool {
 	return err == nil && ref.Generation <= session.Generation && !session.needsMark(ref.Generation)
 }
 
-// AuthenticateFresh does what [Accounts.AuthenticateSession] does, without the
+// FindBySessionFresh does what [Accounts.FindBySession] does, without the
 // cache. It is for a caller who would refuse because of what the account lacks, such
-// as a group. seen is the account that AuthenticateSession has returned; where there
+// as a group. seen is the account that FindBySession has returned; where there
 // is no cache it is fresh already and comes back as it is.
-func (a *Accounts) AuthenticateFresh(ctx context.Context, ref SessionRef, seen *Account) (*Account, error) {
+func (a *Accounts) FindBySessionFresh(ctx context.Context, ref SessionRef, seen *Account) (*Account, error) {
 	if a.cache == nil {
 		return seen, nil
 	}
-	return a.authenticateFresh(ctx, ref, a.now())
+	return a.findBySessionFresh(ctx, ref, a.now())
 }
 
-func (a *Accounts) authenticateFresh(ctx context.Context, ref SessionRef, now time.Time) (account *Account, err error) {
+func (a *Accounts) findBySessionFresh(ctx context.Context, ref SessionRef, now time.Time) (account *Account, err error) {
 	if a.cache != nil {
 		account, err = a.cache.fetch(ctx, ref.AccountID)
 	} else {
