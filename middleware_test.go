@@ -2,9 +2,9 @@ package oauthsv_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -74,6 +74,7 @@ type kit struct {
 
 // options change the kit before it is built.
 type options struct {
+	issuer     string
 	store      func(*store.Config)
 	grant      func(*grant.Config)
 	middleware func(*middleware.Config)
@@ -86,9 +87,7 @@ func newKit(t *testing.T, backend store.Backend, o options) *kit {
 	require.NoError(t, err)
 	ring, err := tokens.NewKeyring(keys...)
 	require.NoError(t, err)
-	k.issuer, err = tokens.NewIssuer(tokens.IssuerConfig{Keys: ring, Issuer: issuerURL, Audience: audience, Now: k.clock})
-	require.NoError(t, err)
-	verifier, err := tokens.NewVerifier(tokens.VerifierConfig{Keys: ring, Issuer: issuerURL, Audience: audience, Now: k.clock})
+	k.issuer, err = tokens.NewIssuer(tokens.IssuerConfig{Keys: ring, Issuer: cmp.Or(o.issuer, issuerURL), Audience: audience, Now: k.clock})
 	require.NoError(t, err)
 	hasher, err := password.New(password.Config{Memory: 8, Iterations: 1})
 	require.NoError(t, err)
@@ -99,17 +98,22 @@ func newKit(t *testing.T, backend store.Backend, o options) *kit {
 	}
 	k.accounts, err = store.NewAccounts(storeConfig)
 	require.NoError(t, err)
-	grantConfig := grant.Config{Accounts: k.accounts, Issuer: k.issuer, Now: k.clock, Event: k.record}
-	if o.grant != nil {
-		o.grant(&grantConfig)
+	middlewareConfig := middleware.Config{
+		Verifier: k.issuer.Verifier(), Accounts: k.accounts, Realm: "test", TokenReused: grant.TokenReused(k.record),
 	}
-	k.server, err = grant.NewServer(grantConfig)
-	require.NoError(t, err)
-	middlewareConfig := middleware.Config{Verifier: verifier, Accounts: k.accounts, Realm: "test", TokenReused: k.server.TokenReused}
 	if o.middleware != nil {
 		o.middleware(&middlewareConfig)
 	}
 	auth, err := middleware.New(middlewareConfig)
+	require.NoError(t, err)
+	grantConfig := grant.Config{
+		Accounts: k.accounts, Issuer: k.issuer, Now: k.clock, Event: k.record,
+		MayIntrospect: auth.MayIntrospect(func(account *store.Account) bool { return account.InGroup("introspect") }),
+	}
+	if o.grant != nil {
+		o.grant(&grantConfig)
+	}
+	k.server, err = grant.NewServer(grantConfig)
 	require.NoError(t, err)
 
 	k.account, err = k.accounts.Create(t.Context(), store.NewAccount{
@@ -124,18 +128,7 @@ func newKit(t *testing.T, backend store.Backend, o options) *kit {
 		fmt.Fprint(w, known, " ", id.Hex(), " ", string(body))
 	})
 	mux := http.NewServeMux()
-	mux.Handle("/token", grant.Handler(k.server))
-	mux.Handle("/revoke", grant.RevokeHandler(k.server))
-	introspect, err := grant.IntrospectHandler(k.server, grant.IntrospectConfig{Verifier: verifier, Allow: func(r *http.Request) (bool, error) {
-		caller, err := auth.AuthenticateRequest(r)
-		var refused *middleware.Error
-		if errors.As(err, &refused) && refused.Status == http.StatusServiceUnavailable {
-			return false, err
-		}
-		return err == nil && caller.Account.InGroup("introspect"), nil
-	}})
-	require.NoError(t, err)
-	mux.Handle("/introspect", introspect)
+	k.server.Mount(mux)
 	mux.Handle("/protected", auth.Require(caller))
 	mux.Handle("/optional", auth.Optional(caller))
 	mux.Handle("/editors", auth.RequireGroup("editors")(caller))
@@ -856,7 +849,8 @@ func TestRevocation(t *testing.T) {
 				second := k.mustRefresh(first.RefreshToken)
 				got := revoke(choose(first, second))
 				require.Equal(t, 200, got.status, got.body)
-				assert.Equal(t, "no-store", got.header.Get("Cache-Control"))
+				assertTokenHeaders(t, got)
+				assert.Equal(t, "{}", got.body)
 				assert.Equal(t, 401, k.get("/protected", first.AccessToken).status)
 				assert.Equal(t, 401, k.get("/protected", second.AccessToken).status)
 				assert.Equal(t, 400, k.refresh(second.RefreshToken).status)
@@ -906,6 +900,7 @@ func TestIntrospection(t *testing.T) {
 		assert.Equal(t, map[string]any{
 			"active": true, "token_type": "Bearer", "client_id": "app", "username": "ada", "sub": k.account.ID.Hex(),
 			"iss": issuerURL, "aud": []any{audience}, "iat": float64(epoch.Unix()), "exp": float64(epoch.Unix() + 900),
+			"groups": []any{"editors"},
 		}, members)
 
 		for name, token := range map[string]string{"refresh token": tokens.RefreshToken, "garbage": "x"} {
@@ -929,16 +924,19 @@ func TestIntrospection(t *testing.T) {
 
 		require.NoError(t, k.accounts.Enable(t.Context(), k.account.ID))
 		caller := k.login()
-		for name, headers := range map[string][]string{
-			"nobody":           {"X", "y"},
-			"not in the group": {"Authorization", "Bearer " + caller.AccessToken},
-			"bad token":        {"Authorization", "Bearer x"},
-			"refresh token":    {"Authorization", "Bearer " + caller.RefreshToken},
-			"unknown client":   {"Authorization", "Basic YTpi"},
+		const bearer = `Bearer realm="introspection endpoint"`
+		for name, test := range map[string]struct{ header, value, code, challenge string }{
+			"nobody":           {"X", "y", "invalid_client", bearer},
+			"not in the group": {"Authorization", "Bearer " + caller.AccessToken, "invalid_client", bearer},
+			"bad token":        {"Authorization", "Bearer x", "invalid_token", bearer + `, error="invalid_token"`},
+			"malformed":        {"Authorization", "Bearer x y", "invalid_token", bearer + `, error="invalid_token"`},
+			"refresh token":    {"Authorization", "Bearer " + caller.RefreshToken, "invalid_token", bearer + `, error="invalid_token"`},
+			"unknown client":   {"Authorization", "Basic YTpi", "invalid_client", bearer},
 		} {
-			got := ask(caller.AccessToken, headers...)
+			got := ask(caller.AccessToken, test.header, test.value)
 			assert.Equal(t, 401, got.status, name)
-			assert.NotEmpty(t, got.header.Get("WWW-Authenticate"), name)
+			assert.Equal(t, []string{test.challenge}, got.header["Www-Authenticate"], name)
+			assert.Equal(t, test.code, got.json(t)["error"], name)
 			assert.NotContains(t, got.body, "active", name)
 		}
 		assert.Equal(t, 400, ask("").status)
@@ -1037,41 +1035,69 @@ func TestClients(t *testing.T) {
 	})
 }
 
-func TestMetadataAndKeys(t *testing.T) {
-	shared, err := tokens.GenerateKey(tokens.HS512)
+// TestMetadata: where the endpoints are, and what they take, follows from the server.
+func TestMetadata(t *testing.T) {
+	clients, err := grant.NewClients(grant.Client{ID: "app"})
 	require.NoError(t, err)
+	const basic, post, none = "client_secret_basic", "client_secret_post", "none"
+	for name, test := range map[string]struct {
+		issuer        string
+		path          string
+		change        func(*grant.Config)
+		methods       []any
+		introspection []any
+	}{
+		"as it is":          {issuerURL, "", nil, []any{none}, []any{"Bearer"}},
+		"slash at the end":  {issuerURL + "/", "", nil, []any{none}, []any{"Bearer"}},
+		"path":              {issuerURL + "/tenant/a", "/tenant/a", nil, []any{none}, []any{"Bearer"}},
+		"path with a slash": {issuerURL + "/tenant/a/", "/tenant/a", nil, []any{none}, []any{"Bearer"}},
+		"clients":           {issuerURL, "", func(c *grant.Config) { c.Clients = clients }, []any{basic, post, none}, []any{basic, post, "Bearer"}},
+		"clients alone":     {issuerURL, "", func(c *grant.Config) { c.Clients, c.MayIntrospect = clients, nil }, []any{basic, post, none}, []any{basic, post}},
+		"no introspection":  {issuerURL, "", func(c *grant.Config) { c.MayIntrospect = nil }, []any{none}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newKit(t, memstore.New(), options{issuer: test.issuer, grant: test.change})
+			want := map[string]any{
+				"issuer": test.issuer, "token_endpoint": issuerURL + test.path + "/token", "revocation_endpoint": issuerURL + test.path + "/revoke",
+				"grant_types_supported":                      []any{"password", "refresh_token"},
+				"response_types_supported":                   []any{},
+				"token_endpoint_auth_methods_supported":      test.methods,
+				"revocation_endpoint_auth_methods_supported": test.methods,
+			}
+			if test.introspection != nil {
+				want["introspection_endpoint"] = issuerURL + test.path + "/introspect"
+				want["introspection_endpoint_auth_methods_supported"] = test.introspection
+			}
+			assert.Equal(t, want, k.send("GET", "/.well-known/oauth-authorization-server"+test.path, "").json(t))
+
+			// Every URL it names answers.
+			for endpoint, status := range map[string]int{"/token": 400, "/revoke": 400, "/introspect": 401, "/.well-known/jwks.json": 405} {
+				if endpoint == "/introspect" && test.introspection == nil {
+					status = 404
+				}
+				got := k.send("POST", test.path+endpoint, "x=y", "Content-Type", formType)
+				if test.change != nil && endpoint != "/.well-known/jwks.json" && status == 400 && len(test.methods) > 1 {
+					status = 401 // no client is named
+				}
+				assert.Equal(t, status, got.status, endpoint)
+			}
+		})
+	}
+}
+
+func TestKeysAreMetadata(t *testing.T) {
+	k := newKit(t, memstore.New(), options{})
+	const metadata, jwks = "/.well-known/oauth-authorization-server", "/.well-known/jwks.json"
+	assert.JSONEq(t, `{"keys":[]}`, k.send("GET", jwks, "").body, "a shared secret is never published")
+	assert.NotContains(t, k.send("GET", metadata, "").body, "jwks_uri")
+
 	public, err := tokens.GenerateKey(tokens.EdDSA)
 	require.NoError(t, err)
-	keys, err := tokens.NewKeyring(shared)
-	require.NoError(t, err)
-	metadata, err := grant.MetadataHandler(grant.Metadata{
-		Issuer: issuerURL, TokenEndpoint: issuerURL + "/token", RevocationEndpoint: issuerURL + "/revoke",
-		IntrospectionEndpoint: issuerURL + "/introspect", JWKSURI: issuerURL + "/jwks", Keys: keys, Clients: true,
-	})
-	require.NoError(t, err)
-	mux := http.NewServeMux()
-	mux.Handle("/metadata", metadata)
-	mux.Handle("/jwks", grant.JWKSHandler(keys))
-	web := httptest.NewServer(mux)
-	defer web.Close()
-	k := &kit{t: t, url: web.URL}
-
-	assert.Equal(t, map[string]any{
-		"issuer": issuerURL, "token_endpoint": issuerURL + "/token", "revocation_endpoint": issuerURL + "/revoke",
-		"introspection_endpoint":                        issuerURL + "/introspect",
-		"grant_types_supported":                         []any{"password", "refresh_token"},
-		"response_types_supported":                      []any{},
-		"token_endpoint_auth_methods_supported":         []any{"client_secret_basic", "client_secret_post", "none"},
-		"revocation_endpoint_auth_methods_supported":    []any{"client_secret_basic", "client_secret_post", "none"},
-		"introspection_endpoint_auth_methods_supported": []any{"client_secret_basic", "client_secret_post"},
-	}, k.send("GET", "/metadata", "").json(t))
-	assert.JSONEq(t, `{"keys":[]}`, k.send("GET", "/jwks", "").body, "a shared secret is never published")
-
-	before := k.send("GET", "/jwks", "")
-	require.NoError(t, keys.Replace(shared, public))
-	after := k.send("GET", "/jwks", "")
+	before := k.send("GET", jwks, "")
+	require.NoError(t, k.issuer.Keys().Replace(k.issuer.Keys().Active(), public))
+	after := k.send("GET", jwks, "")
 	assert.NotEqual(t, before.header.Get("ETag"), after.header.Get("ETag"))
-	assert.Equal(t, issuerURL+"/jwks", k.send("GET", "/metadata", "").json(t)["jwks_uri"])
+	assert.Equal(t, issuerURL+jwks, k.send("GET", metadata, "").json(t)["jwks_uri"])
 	published := after.json(t)["keys"].([]any)
 	require.Len(t, published, 1)
 	members := published[0].(map[string]any)
@@ -1079,22 +1105,12 @@ func TestMetadataAndKeys(t *testing.T) {
 	delete(members, "x")
 	assert.Equal(t, map[string]any{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": public.ID()}, members)
 
-	for _, path := range []string{"/metadata", "/jwks"} {
+	for _, path := range []string{metadata, jwks} {
 		got := k.send("GET", path, "")
 		assert.Equal(t, "application/json", got.header.Get("Content-Type"))
 		assert.Contains(t, got.header.Get("Cache-Control"), "public, max-age=")
 		assert.Equal(t, 304, k.send("GET", path, "", "If-None-Match", got.header.Get("ETag")).status)
 		assert.Equal(t, 200, k.send("HEAD", path, "").status)
 		assert.Equal(t, 405, k.send("POST", path, "").status)
-	}
-	for issuer, want := range map[string]string{
-		"https://x":          "/.well-known/oauth-authorization-server",
-		"https://x/":         "/.well-known/oauth-authorization-server",
-		"https://x/a/b":      "/.well-known/oauth-authorization-server/a/b",
-		"https://x:8/a%20b/": "/.well-known/oauth-authorization-server/a%20b",
-	} {
-		path, err := grant.MetadataPath(issuer)
-		require.NoError(t, err)
-		assert.Equal(t, want, path)
 	}
 }

@@ -28,17 +28,16 @@ type application struct {
 }
 
 func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stderr io.Writer) (_ *application, err error) {
-	keyring, err := openKeys(s, logger)
+	keys, err := tokens.OpenKeyring(tokens.KeyFile{Path: s.keyFile, Logger: logger})
 	if err != nil {
 		return nil, fmt.Errorf("-key-file: %w", err)
 	}
-	issuer, err := tokens.NewIssuer(tokens.IssuerConfig{Keys: keyring, Issuer: s.issuer, Audience: s.audience})
+	if keys.Created() && isMongoDB(s.store) {
+		logger.Warn("every process over the same database needs this same key file: copy it to the others", "file", s.keyFile)
+	}
+	issuer, err := tokens.NewIssuer(tokens.IssuerConfig{Keys: keys, Issuer: s.issuer, Audience: s.audience})
 	if err != nil {
 		return nil, fmt.Errorf("-issuer, -audience: %w", err)
-	}
-	verifier, err := tokens.NewVerifier(tokens.VerifierConfig{Keys: keyring, Issuer: s.issuer, Audience: s.audience})
-	if err != nil {
-		return nil, err
 	}
 
 	backend, closeBackend, err := openStore(ctx, s.store, logger)
@@ -65,26 +64,22 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 		return nil, err
 	}
 
-	server, err := grant.NewServer(grant.Config{Accounts: accounts, Issuer: issuer, AccessTTL: s.accessTTL, RecordOrigin: true, Logger: logger})
+	auth, err := middleware.New(middleware.Config{Verifier: issuer.Verifier(), Accounts: accounts, Realm: "oauthsv", Logger: logger})
 	if err != nil {
 		return nil, err
 	}
-	auth, err := middleware.New(middleware.Config{Verifier: verifier, Accounts: accounts, Realm: "oauthsv", Logger: logger, TokenReused: server.TokenReused})
+	server, err := grant.NewServer(grant.Config{
+		Accounts: accounts, Issuer: issuer, AccessTTL: s.accessTTL, RecordOrigin: true, Logger: logger,
+		MayIntrospect: auth.MayIntrospect(func(account *store.Account) bool {
+			return account.InGroup("introspect") || account.InGroup(store.AdminGroup)
+		}),
+	})
 	if err != nil {
 		return nil, err
 	}
 
 	mux := http.NewServeMux()
-	mux.Handle("/token", grant.Handler(server))
-	mux.Handle("/revoke", grant.RevokeHandler(server))
-	introspect, err := grant.IntrospectHandler(server, grant.IntrospectConfig{Verifier: verifier, Allow: mayIntrospect(auth)})
-	if err != nil {
-		return nil, err
-	}
-	mux.Handle("/introspect", introspect)
-	if err := publish(mux, s.issuer, keyring); err != nil {
-		return nil, fmt.Errorf("-issuer: %w", err)
-	}
+	server.Mount(mux)
 	mux.Handle("GET /me", auth.Require(http.HandlerFunc(serveMe)))
 	mux.Handle("GET /public", auth.Optional(http.HandlerFunc(serveAccountID)))
 	mux.Handle("GET /admin", auth.RequireGroup(store.AdminGroup)(http.HandlerFunc(serveAccountID)))
@@ -100,70 +95,19 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 	})
 	return &application{
 		handler: mux,
-		reload:  func() { reloadKeys(keyring, s.keyFile, logger) },
+		reload:  func() { reloadKeys(keys, logger) },
 		close:   closeBackend,
 	}, nil
 }
 
-// publish mounts the two well-known documents. Every URL in them is made from the
-// issuer.
-func publish(mux *http.ServeMux, issuer string, keyring *tokens.Keyring) error {
-	const jwksPath = "/.well-known/jwks.json"
-	base := strings.TrimSuffix(issuer, "/")
-	metadata, err := grant.MetadataHandler(grant.Metadata{
-		Issuer:                issuer,
-		TokenEndpoint:         base + "/token",
-		RevocationEndpoint:    base + "/revoke",
-		IntrospectionEndpoint: base + "/introspect",
-		JWKSURI:               base + jwksPath,
-		Keys:                  keyring,
-	})
+// reloadKeys takes over what an operator has changed in the key file.
+func reloadKeys(keys *tokens.Keyring, logger *slog.Logger) {
+	changes, err := keys.Reload()
 	if err != nil {
-		return err
+		logger.Error("the key file is not usable; the old keys stay in force", "error", err)
+		return
 	}
-	path, err := grant.MetadataPath(issuer)
-	if err != nil {
-		return err
-	}
-	root, err := grant.MetadataPath("")
-	if err != nil {
-		return err
-	}
-	mux.Handle(root, metadata)
-	if path != root { // the issuer has a path
-		mux.Handle(path, metadata)
-	}
-	mux.Handle(jwksPath, grant.JWKSHandler(keyring))
-	return nil
-}
-
-// mayIntrospect lets accounts of two groups ask about tokens.
-func mayIntrospect(auth *middleware.Authenticator) func(*http.Request) (bool, error) {
-	return func(r *http.Request) (bool, error) {
-		caller, err := auth.AuthenticateRequest(r)
-		var refused *middleware.Error
-		if errors.As(err, &refused) && refused.Status != http.StatusServiceUnavailable {
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-		return caller.Account.InGroup("introspect") || caller.Account.InGroup(store.AdminGroup), nil
-	}
-}
-
-func openKeys(s *settings, logger *slog.Logger) (*tokens.Keyring, error) {
-	keys, created, err := tokens.LoadOrCreateKeys(s.keyFile, tokens.HS512)
-	if err != nil {
-		return nil, err
-	}
-	if created {
-		logger.Info("made a new signing key", "file", s.keyFile)
-		if isMongoDB(s.store) {
-			logger.Warn("every process over the same database needs this same key file: copy it to the others", "file", s.keyFile)
-		}
-	}
-	return signingKeyring(s.keyFile, keys)
+	logger.Info("reloaded the keys", "new", strings.Join(changes.New, ", "), "gone", strings.Join(changes.Gone, ", "))
 }
 
 func openStore(ctx context.Context, location string, logger *slog.Logger) (backend store.Backend, closeBackend func() error, err error) {

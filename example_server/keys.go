@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
-	"time"
 
 	"github.com/oauthsv/oauthsv/tokens"
 )
@@ -43,7 +41,7 @@ func runKeys(arguments []string, getenv func(string) string, stdout, stderr io.W
 	if err != nil {
 		return fmt.Errorf("keys: %w (-help lists the flags)", err)
 	}
-	file := tokens.KeyFile{Path: *path}
+	file := tokens.KeyFile{Path: *path, Logger: slog.New(slog.NewTextHandler(stderr, nil))}
 	command, id := flags.Arg(0), flags.Arg(1)
 	needsID := command == "activate" || command == "retire"
 	switch {
@@ -52,12 +50,9 @@ func runKeys(arguments []string, getenv func(string) string, stdout, stderr io.W
 	case *lifetime <= 0:
 		return errors.New("keys: -refresh-ttl must be positive")
 	}
-	if err := tokens.CheckKeyFileMode(*path); errors.Is(err, tokens.ErrKeyFileMode) {
-		fmt.Fprintln(stderr, "warning:", err)
-	}
 	switch command {
 	case "list":
-		return listKeys(*path, stdout)
+		return listKeys(file, stdout)
 	case "add":
 		key, err := file.Add(tokens.Algorithm(*algorithm))
 		if err == nil {
@@ -75,92 +70,14 @@ func runKeys(arguments []string, getenv func(string) string, stdout, stderr io.W
 	return fmt.Errorf("keys: unknown command %q (-help explains)", command)
 }
 
-func listKeys(path string, stdout io.Writer) error {
-	keys, err := tokens.LoadKeys(path)
+func listKeys(file tokens.KeyFile, stdout io.Writer) error {
+	file.VerifyOnly = true // a file of public keys can be listed too
+	keyring, err := tokens.OpenKeyring(file)
 	if err != nil {
 		return err
 	}
-	keyring, err := tokens.NewKeyring(keys...)
-	if err != nil {
-		return err
-	}
-	for _, line := range descriptions(keyring) {
+	for _, line := range keyring.Describe() {
 		fmt.Fprintln(stdout, line)
 	}
 	return nil
-}
-
-func describe(key, active *tokens.Key) string {
-	state := cmp.Or(string(key.State()), "verifies")
-	if key == active {
-		state = string(tokens.Active)
-	}
-	text := fmt.Sprintf("%s %s %s", key.ID(), key.Algorithm(), state)
-	if until := key.VerifyUntil(); !until.IsZero() {
-		text += " until " + until.UTC().Format(time.RFC3339)
-	}
-	return text
-}
-
-// signingKeyring makes a keyring of a key file's keys, of which one must be able to
-// sign.
-func signingKeyring(path string, keys []*tokens.Key) (*tokens.Keyring, error) {
-	keyring, err := tokens.NewKeyring(keys...)
-	if err != nil {
-		return nil, fmt.Errorf("key file %s: %w", path, err)
-	}
-	if keyring.Active() == nil {
-		return nil, fmt.Errorf("key file %s: none of its keys can sign: a private key or a secret is needed, not a public key", path)
-	}
-	return keyring, nil
-}
-
-// warnOfKeyFileMode tells the operator of a key file that others can read. That is
-// no reason to stop: the keys are as good as before, and users are logged in.
-func warnOfKeyFileMode(path string, logger *slog.Logger) {
-	if err := tokens.CheckKeyFileMode(path); errors.Is(err, tokens.ErrKeyFileMode) {
-		logger.Warn("others can read or change the key file, and so sign tokens", "error", err)
-	}
-}
-
-// reloadKeys takes a changed key file over and says what has changed. A broken
-// file leaves the old keys in force.
-func reloadKeys(keyring *tokens.Keyring, path string, logger *slog.Logger) {
-	keys, err := tokens.LoadKeys(path)
-	if err == nil {
-		_, err = signingKeyring(path, keys)
-	}
-	warnOfKeyFileMode(path, logger)
-	before := descriptions(keyring)
-	if err == nil {
-		err = keyring.Replace(keys...)
-	}
-	if err != nil {
-		logger.Error("the key file is not usable; the old keys stay in force", "error", err)
-		return
-	}
-	after := descriptions(keyring)
-	logger.Info("reloaded the keys", "file", path, "new", less(after, before), "gone", less(before, after))
-}
-
-func descriptions(keyring *tokens.Keyring) (lines []string) {
-	for _, key := range keyring.Keys() {
-		lines = append(lines, describe(key, keyring.Active()))
-	}
-	return lines
-}
-
-// less is what is in one list and not in the other.
-func less(these, those []string) string {
-	there := make(map[string]bool)
-	for _, line := range those {
-		there[line] = true
-	}
-	var rest []string
-	for _, line := range these {
-		if !there[line] {
-			rest = append(rest, line)
-		}
-	}
-	return strings.Join(rest, ", ")
 }

@@ -204,19 +204,20 @@ func TestRevokeAndIntrospect(t *testing.T) {
 
 func TestWellKnown(t *testing.T) {
 	p := start(t, t.TempDir(), "-store", "memory:", "-addr", "127.0.0.1:0", "-issuer", "https://login.example.org/auth")
-	for _, path := range []string{"/.well-known/oauth-authorization-server", "/.well-known/oauth-authorization-server/auth"} {
-		status, body := p.get(path, "")
-		assert.Equal(t, 200, status)
-		assert.JSONEq(t, `{"issuer":"https://login.example.org/auth",
-			"token_endpoint":"https://login.example.org/auth/token",
-			"revocation_endpoint":"https://login.example.org/auth/revoke",
-			"introspection_endpoint":"https://login.example.org/auth/introspect",
-			"grant_types_supported":["password","refresh_token"],"response_types_supported":[],
-			"token_endpoint_auth_methods_supported":["none"],"revocation_endpoint_auth_methods_supported":["none"]}`, body)
-	}
-	status, body := p.get("/.well-known/jwks.json", "")
+	status, body := p.get("/.well-known/oauth-authorization-server/auth", "")
+	assert.Equal(t, 200, status)
+	assert.JSONEq(t, `{"issuer":"https://login.example.org/auth",
+		"token_endpoint":"https://login.example.org/auth/token",
+		"revocation_endpoint":"https://login.example.org/auth/revoke",
+		"introspection_endpoint":"https://login.example.org/auth/introspect",
+		"grant_types_supported":["password","refresh_token"],"response_types_supported":[],
+		"token_endpoint_auth_methods_supported":["none"],"revocation_endpoint_auth_methods_supported":["none"],
+		"introspection_endpoint_auth_methods_supported":["Bearer"]}`, body)
+	status, body = p.get("/auth/.well-known/jwks.json", "")
 	assert.Equal(t, 200, status)
 	assert.JSONEq(t, `{"keys":[]}`, body)
+	status, _ = p.post("/auth/token", url.Values{"grant_type": {"password"}, "username": {"root"}, "password": {rootPassword}})
+	assert.Equal(t, 200, status)
 }
 
 func TestRevocationOnASecondProcess(t *testing.T) {

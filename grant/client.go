@@ -50,7 +50,8 @@ var ErrNoClient = errors.New("grant: no such client")
 // ClientRegistry finds clients. Implementations are safe for concurrent use.
 type ClientRegistry interface {
 	// FindClient returns the client, which nobody changes afterwards, or
-	// ErrNoClient. Any other error counts as an outage.
+	// ErrNoClient. A nil client without an error counts as ErrNoClient. Any other
+	// error counts as an outage.
 	FindClient(ctx context.Context, id string) (*Client, error)
 }
 
@@ -155,18 +156,18 @@ func (s *Server) client(ctx context.Context, id string) (*Client, *Error) {
 		return nil, nil
 	}
 	client, err := s.config.Clients.FindClient(ctx, id)
-	if errors.Is(err, ErrNoClient) {
-		return nil, invalidClient(err)
-	}
-	if err != nil {
-		return nil, asError(err)
+	switch {
+	case errors.Is(err, ErrNoClient), err == nil && client == nil:
+		return nil, invalidClient(ErrNoClient)
+	case err != nil:
+		return nil, outage(err)
 	}
 	return client, nil
 }
 
-// authenticate checks what a request says of its client (RFC 6749 section 2.3).
+// authenticateClient checks what a request says of its client (RFC 6749 section 2.3).
 // Without a registry nobody's secret is known, and none is looked at.
-func (s *Server) authenticate(ctx context.Context, sent sentClient) (*Client, *Error) {
+func (s *Server) authenticateClient(ctx context.Context, sent sentClient) (*Client, *Error) {
 	client, failure := s.client(ctx, sent.id)
 	if failure == nil && client != nil {
 		// Also for a public client, which has no secret to be wrong.
@@ -179,11 +180,13 @@ func (s *Server) authenticate(ctx context.Context, sent sentClient) (*Client, *E
 			failure = invalidClient(errClientSecret)
 		}
 	}
-	if failure != nil && failure.Code == CodeInvalidClient {
-		failure.challenge = sent.inHeader
+	if failure != nil && failure.Code == CodeInvalidClient && sent.inHeader {
+		failure.challenges = []string{challengeBasic} // RFC 6749 section 5.2
 	}
 	return client, failure
 }
+
+const challengeBasic = `Basic realm="token endpoint", charset="UTF-8"`
 
 var errClientSecret = errors.New("grant: wrong client secret")
 

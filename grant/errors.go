@@ -1,7 +1,6 @@
 package grant
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -36,10 +35,16 @@ type Error struct {
 	// Err is the cause, for errors.Is and errors.As. It is not sent.
 	Err error
 
-	challenge bool // the client tried HTTP Basic (RFC 6749 section 5.2)
+	challenges []string // of WWW-Authenticate
 }
 
-func (e *Error) Error() string { return "grant: " + e.Code + ": " + e.Description }
+func (e *Error) Error() string {
+	text := "grant: " + e.Code + ": " + e.Description
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
@@ -49,10 +54,7 @@ const retryAfter = 5 * time.Second
 
 // asError finds the answer to an error of the store or of tokens.
 func asError(err error) *Error {
-	var already *Error
 	switch {
-	case errors.As(err, &already):
-		return already
 	case errors.Is(err, store.ErrCredentials):
 		return &Error{Code: CodeInvalidGrant, Description: "unknown name or wrong password", Status: http.StatusBadRequest, Err: err}
 	case isInvalidGrant(err):
@@ -69,7 +71,7 @@ func outage(err error) *Error {
 	}
 }
 
-// isInvalidGrant: the token is not good, for a reason that is not an outage.
+// isInvalidGrant reports whether the token is to blame, and no outage.
 func isInvalidGrant(err error) bool {
 	return errors.Is(err, tokens.ErrInvalid) || errors.Is(err, errOtherClient) || store.Refused(err)
 }
@@ -78,33 +80,4 @@ var errOtherClient = errors.New("grant: the token was issued to another client")
 
 func invalidRequest(description string) *Error {
 	return &Error{Code: CodeInvalidRequest, Description: description, Status: http.StatusBadRequest}
-}
-
-func (s *Server) loginFailed(ctx context.Context, origin Origin, err error) *Error {
-	event := Event{Type: EventLoginFailed, Origin: origin}
-	var failed *store.CredentialsError
-	if errors.As(err, &failed) {
-		event.AccountID = failed.AccountID
-		switch {
-		case failed.Err != nil:
-			event.Reason = failed.Err.Error()
-		case failed.AccountID.IsZero():
-			event.Reason = "unknown name"
-		default:
-			event.Reason = "wrong password"
-		}
-	} else {
-		event.Reason = err.Error()
-	}
-	s.event(ctx, event)
-	return asError(err)
-}
-
-func (s *Server) refreshFailed(ctx context.Context, event Event, err error) *Error {
-	event.Type, event.Reason = EventRefreshFailed, err.Error()
-	if errors.Is(err, store.ErrRefreshReused) {
-		event.Type = EventRefreshTokenReused
-	}
-	s.event(ctx, event)
-	return asError(err)
 }

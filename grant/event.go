@@ -2,6 +2,7 @@ package grant
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"time"
@@ -21,8 +22,11 @@ const (
 	// outage; Reason says which.
 	EventLoginFailed EventType = "login_failed"
 	// EventLoginRefused: the password was right and Config.Approve refused.
-	EventLoginRefused   EventType = "login_refused"
-	EventSessionIssued  EventType = "session_issued"
+	EventLoginRefused  EventType = "login_refused"
+	EventSessionIssued EventType = "session_issued"
+	// EventIssueFailed: Server.Issue found no account, or a disabled one, or an
+	// outage.
+	EventIssueFailed    EventType = "issue_failed"
 	EventTokenRefreshed EventType = "token_refreshed"
 	// EventRefreshTokenReplayed: two callers used a refresh token at about the same
 	// time, for example two tabs. Both got the same generation.
@@ -62,12 +66,21 @@ func (s *Server) event(ctx context.Context, event Event) {
 	s.config.Event(ctx, event)
 }
 
-// TokenReused makes the event [EventRefreshTokenReused] of an access token of a void
-// generation. It is for middleware.Config.TokenReused.
-func (s *Server) TokenReused(ctx context.Context, ref store.SessionRef) {
-	s.event(ctx, Event{
+// TokenReused makes a function for middleware.Config.TokenReused of the one that you
+// have given to Config.Event, so that all events go the same way.
+func TokenReused(event func(ctx context.Context, event Event)) func(ctx context.Context, ref store.SessionRef) {
+	return func(ctx context.Context, ref store.SessionRef) {
+		reused := superseded(ref)
+		reused.Time = time.Now()
+		event(ctx, reused)
+	}
+}
+
+// superseded is the event of an access token of a void generation.
+func superseded(ref store.SessionRef) Event {
+	return Event{
 		Type: EventRefreshTokenReused, AccountID: ref.AccountID, SessionID: ref.SessionID, Reason: store.ErrSuperseded.Error(),
-	})
+	}
 }
 
 func (e *Event) level() slog.Level {
@@ -109,4 +122,33 @@ func clean(text string) string {
 		}
 		return r
 	}, text)
+}
+
+func (s *Server) loginFailed(ctx context.Context, origin Origin, err error) *Error {
+	event := Event{Type: EventLoginFailed, Origin: origin}
+	var failed *store.CredentialsError
+	if errors.As(err, &failed) {
+		event.AccountID = failed.AccountID
+		switch {
+		case failed.Err != nil:
+			event.Reason = failed.Err.Error()
+		case failed.AccountID.IsZero():
+			event.Reason = "unknown name"
+		default:
+			event.Reason = "wrong password"
+		}
+	} else {
+		event.Reason = err.Error()
+	}
+	s.event(ctx, event)
+	return asError(err)
+}
+
+func (s *Server) refreshFailed(ctx context.Context, event Event, err error) *Error {
+	event.Type, event.Reason = EventRefreshFailed, err.Error()
+	if errors.Is(err, store.ErrRefreshReused) {
+		event.Type = EventRefreshTokenReused
+	}
+	s.event(ctx, event)
+	return asError(err)
 }

@@ -72,6 +72,57 @@ func TestGoCalls(t *testing.T) {
 	assert.ErrorIs(t, err, store.ErrNotFound)
 }
 
+// TestIssueForADisabledAccount: an administrator is told what is wrong, and no login
+// has failed.
+func TestIssueForADisabledAccount(t *testing.T) {
+	var events []grant.EventType
+	var accounts *store.Accounts
+	server, account := newServer(t, memstore.New(), func(c *grant.Config) {
+		accounts = c.Accounts
+		c.Event = func(_ context.Context, event grant.Event) { events = append(events, event.Type) }
+	})
+	require.NoError(t, accounts.Disable(t.Context(), account.ID))
+	_, err := server.Issue(t.Context(), account.ID, grant.Origin{})
+	assert.ErrorIs(t, err, store.ErrDisabled)
+	assert.NotErrorIs(t, err, store.ErrCredentials)
+	assert.NotContains(t, err.Error(), "password")
+	_, err = server.Issue(t.Context(), store.NewID(), grant.Origin{})
+	assert.ErrorIs(t, err, store.ErrNotFound)
+	assert.Equal(t, []grant.EventType{grant.EventIssueFailed, grant.EventIssueFailed}, events)
+}
+
+// TestErrorTextNamesTheCause: for the log of a program that calls Go.
+func TestErrorTextNamesTheCause(t *testing.T) {
+	server, account := newServer(t, memstore.New(), nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := server.Issue(ctx, account.ID, grant.Origin{})
+	assert.EqualError(t, err, "grant: temporarily_unavailable: try again later: context canceled")
+}
+
+// nilRegistry knows no client, and says so in its own way.
+type nilRegistry struct{}
+
+func (nilRegistry) FindClient(context.Context, string) (*grant.Client, error) { return nil, nil }
+
+func TestNilClientIsNoClient(t *testing.T) {
+	server, account := newServer(t, memstore.New(), func(c *grant.Config) { c.Clients = nilRegistry{} })
+	var failure *grant.Error
+	_, err := server.Password(t.Context(), grant.PasswordRequest{Username: "ada", Password: "secret", Origin: grant.Origin{ClientID: "x"}})
+	require.ErrorAs(t, err, &failure)
+	assert.Equal(t, grant.CodeInvalidClient, failure.Code)
+	_, err = server.Issue(t.Context(), account.ID, grant.Origin{ClientID: "x"})
+	assert.ErrorIs(t, err, grant.ErrNoClient)
+	for _, endpoint := range server.Endpoints()[:2] {
+		recorder := httptest.NewRecorder()
+		request := httptest.NewRequest("POST", "/", strings.NewReader("grant_type=password&username=ada&password=secret&client_id=x&token=y"))
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		endpoint.Handler.ServeHTTP(recorder, request)
+		assert.Equal(t, 401, recorder.Code, endpoint.Path)
+		assert.Contains(t, recorder.Body.String(), "invalid_client")
+	}
+}
+
 func TestRecordOrigin(t *testing.T) {
 	for _, record := range []bool{false, true} {
 		backend := memstore.New()
@@ -98,7 +149,7 @@ func TestRecordOrigin(t *testing.T) {
 func TestLog(t *testing.T) {
 	var log bytes.Buffer
 	server, account := newServer(t, memstore.New(), func(c *grant.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
-	web := httptest.NewServer(grant.Handler(server))
+	web := httptest.NewServer(server.TokenHandler())
 	defer web.Close()
 	for _, form := range []string{
 		"grant_type=password&username=ada&password=secret&client_id=app",
@@ -144,7 +195,7 @@ func TestClientIsLookedUpOnce(t *testing.T) {
 	require.NoError(t, err)
 	clients := &countingClients{ClientRegistry: fixed}
 	server, _ := newServer(t, memstore.New(), func(c *grant.Config) { c.Clients = clients })
-	web := httptest.NewServer(grant.Handler(server))
+	web := httptest.NewServer(server.TokenHandler())
 	defer web.Close()
 	response, err := http.PostForm(web.URL, url.Values{
 		"grant_type": {"password"}, "username": {"ada"}, "password": {"secret"}, "client_id": {"app"},
@@ -160,10 +211,6 @@ func TestConfigurationErrorsNameEachField(t *testing.T) {
 	for _, field := range []string{"Accounts", "Issuer", "AccessTTL", "DefaultClientID"} {
 		assert.ErrorContains(t, err, field)
 	}
-	_, err = grant.IntrospectHandler(nil, grant.IntrospectConfig{})
-	assert.ErrorContains(t, err, "Verifier")
-	_, err = grant.MetadataHandler(grant.Metadata{})
-	assert.ErrorContains(t, err, "Issuer")
 	_, err = grant.NewClients(
 		grant.Client{ID: ""}, grant.Client{ID: "a", SecretHash: "x"}, grant.Client{ID: "b", MayIntrospect: true},
 		grant.Client{ID: "c", Grants: []string{"implicit"}}, grant.Client{ID: "d", AccessTTL: 1}, grant.Client{ID: "d"},
@@ -181,7 +228,7 @@ func FuzzHandler(f *testing.F) {
 		c.AcceptJSON = true
 		c.Logger = slog.New(slog.DiscardHandler)
 	})
-	handler := grant.Handler(server)
+	handler := server.TokenHandler()
 	f.Add("POST", "application/x-www-form-urlencoded", "a=b", "grant_type=password&username=ada&password=secret", "Basic YTpi")
 	f.Add("POST", "application/json", "", `{"grant_type":"refresh_token","refresh_token":"a.b.c"}`, "")
 	f.Fuzz(func(t *testing.T, method, contentType, query, body, authorization string) {
@@ -214,7 +261,7 @@ func eachStore(b *testing.B, benchmark func(*testing.B, store.Backend)) {
 func BenchmarkRefresh(b *testing.B) {
 	eachStore(b, func(b *testing.B, backend store.Backend) {
 		server, account := newServer(b, backend, func(c *grant.Config) { c.Logger = slog.New(slog.DiscardHandler) })
-		handler := grant.Handler(server)
+		handler := server.TokenHandler()
 		response, err := server.Issue(b.Context(), account.ID, grant.Origin{})
 		require.NoError(b, err)
 		token := response.RefreshToken

@@ -1,7 +1,6 @@
 package grant
 
 import (
-	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -9,18 +8,17 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Handler is the token endpoint (RFC 6749 section 3.2): POST with a form. Mount
-// it where the issuer's TokenEndpoint says. It sends no CORS headers: a browser
-// app needs a CORS middleware around it.
-func Handler(server *Server) http.Handler { return http.HandlerFunc(server.serveToken) }
-
-func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
-	response, err := s.token(w, r)
-	if err != nil {
-		writeError(w, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, response)
+// TokenHandler is the token endpoint (RFC 6749 section 3.2): POST with a form. It
+// sends no CORS headers: a browser app needs a CORS middleware around it.
+func (s *Server) TokenHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		response, failure := s.token(w, r)
+		if failure != nil {
+			writeError(w, failure)
+			return
+		}
+		writeJSON(w, http.StatusOK, response)
+	})
 }
 
 func (s *Server) token(w http.ResponseWriter, r *http.Request) (*Response, *Error) {
@@ -32,14 +30,12 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) (*Response, *Erro
 	if failure != nil {
 		return nil, failure
 	}
-	client, failure := s.authenticate(r.Context(), sent)
+	client, failure := s.authenticateClient(r.Context(), sent)
 	if failure != nil {
 		return nil, failure
 	}
 	origin := Origin{ClientID: sent.id, Address: s.config.ClientAddress(r), UserAgent: r.UserAgent()}
 
-	var response *Response
-	var err error
 	switch parameters["grant_type"] {
 	case "":
 		return nil, invalidRequest("grant_type is missing")
@@ -47,27 +43,14 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) (*Response, *Erro
 		if parameters["username"] == "" || parameters["password"] == "" {
 			return nil, invalidRequest("username or password is missing")
 		}
-		response, err = s.password(r.Context(), PasswordRequest{origin, parameters["username"], parameters["password"]}, client)
+		return s.password(r.Context(), PasswordRequest{origin, parameters["username"], parameters["password"]}, client)
 	case GrantRefreshToken:
 		if parameters["refresh_token"] == "" {
 			return nil, invalidRequest("refresh_token is missing")
 		}
-		response, err = s.refresh(r.Context(), RefreshRequest{origin, parameters["refresh_token"]}, client)
-	default:
-		return nil, &Error{Code: CodeUnsupportedGrantType, Description: "grant_type must be password or refresh_token", Status: http.StatusBadRequest}
+		return s.refresh(r.Context(), RefreshRequest{origin, parameters["refresh_token"]}, client)
 	}
-	if err != nil {
-		return nil, asError(err)
-	}
-	return response, nil
-}
-
-func peerAddress(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
+	return nil, &Error{Code: CodeUnsupportedGrantType, Description: "grant_type must be password or refresh_token", Status: http.StatusBadRequest}
 }
 
 type errorBody struct {
@@ -95,8 +78,8 @@ func writeError(w http.ResponseWriter, err *Error) {
 	case http.StatusRequestTimeout: // RFC 9110 section 15.5.9
 		w.Header().Set("Connection", "close")
 	}
-	if err.challenge {
-		w.Header().Set("WWW-Authenticate", `Basic realm="token endpoint", charset="UTF-8"`)
+	for _, challenge := range err.challenges {
+		w.Header().Add("WWW-Authenticate", challenge)
 	}
 	if err.RetryAfter > 0 {
 		seconds := (err.RetryAfter + time.Second - 1) / time.Second

@@ -9,42 +9,31 @@ import (
 	"github.com/oauthsv/oauthsv/tokens"
 )
 
-// IntrospectConfig configures [IntrospectHandler].
-type IntrospectConfig struct {
-	// Verifier verifies the access tokens that are asked about. Required.
-	Verifier *tokens.Verifier
-	// Allow tells whether a request, by an access token of its own say, may ask.
-	// An error counts as an outage. Without it only confidential clients with
-	// MayIntrospect may.
-	Allow func(*http.Request) (bool, error)
-}
-
-// IntrospectHandler is the introspection endpoint (RFC 7662), for resource servers
-// that cannot verify a token by themselves, or want to know that its session is
-// alive: POST with a form that holds an access token. It counts as use of the
-// token. Who may not ask gets 401; a token that is not good, and a refresh token,
-// {"active":false}; an outage is 503 and never looks like a bad token.
+// IntrospectionHandler is the introspection endpoint (RFC 7662): POST with a form that
+// holds an access token. It is for resource servers that cannot verify a token by
+// themselves, or that need to know whether its session is alive. To ask counts as use
+// of the token.
 //
-// It returns an error if the configuration lacks something.
-func IntrospectHandler(server *Server, config IntrospectConfig) (http.Handler, error) {
-	if config.Verifier == nil {
-		return nil, errors.New("grant: introspection: Verifier is required")
-	}
+// The answer to a token that is not good, and to a refresh token, is
+// {"active":false}. A caller who may not ask gets 401, see Config.MayIntrospect. An
+// outage is 503 and never looks like a bad token.
+func (s *Server) IntrospectionHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer, err := server.introspect(w, r, config)
-		if err != nil {
-			if err.Status == http.StatusUnauthorized { // RFC 7662 section 2.3
-				w.Header().Add("WWW-Authenticate", `Bearer realm="introspection endpoint"`)
-			}
-			server.fail(w, r, err)
+		answer, failure := s.introspect(w, r)
+		if failure != nil {
+			s.fail(w, r, failure)
 			return
 		}
 		writeJSON(w, http.StatusOK, answer)
-	}), nil
+	})
 }
 
-// introspection is an answer (RFC 7662 section 2.2). What a token does not say of
-// itself, such as groups, is not in it.
+// introspects reports whether anybody may use the introspection endpoint.
+func (s *Server) introspects() bool {
+	return s.config.Clients != nil || s.config.MayIntrospect != nil
+}
+
+// introspection is an answer (RFC 7662 section 2.2), with the groups of the account.
 type introspection struct {
 	Active    bool     `json:"active"`
 	TokenType string   `json:"token_type,omitempty"`
@@ -57,21 +46,22 @@ type introspection struct {
 	SessionID string   `json:"sid,omitempty"`
 	IssuedAt  int64    `json:"iat,omitzero"`
 	Expiry    int64    `json:"exp,omitzero"`
+	Groups    []string `json:"groups,omitzero"`
 }
 
-func (s *Server) introspect(w http.ResponseWriter, r *http.Request, config IntrospectConfig) (*introspection, *Error) {
+func (s *Server) introspect(w http.ResponseWriter, r *http.Request) (*introspection, *Error) {
 	parameters, failure := s.readParameters(w, r)
 	if failure != nil {
 		return nil, failure
 	}
-	audience, failure := s.mayIntrospect(r, parameters, config)
+	audience, failure := s.mayIntrospect(r, parameters)
 	if failure != nil {
 		return nil, failure
 	}
 	if parameters["token"] == "" {
 		return nil, invalidRequest("token is missing")
 	}
-	token, account, err := s.look(r.Context(), config.Verifier, parameters["token"])
+	token, account, err := s.findByToken(r.Context(), parameters["token"])
 	switch {
 	case err == nil:
 	case isInvalidGrant(err):
@@ -94,55 +84,70 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, config Intro
 		SessionID: token.SessionID,
 		IssuedAt:  token.IssuedAt.Unix(),
 		Expiry:    token.Expiry.Unix(),
+		Groups:    account.Groups,
 	}, nil
 }
 
-// look verifies a token and looks up its session and account.
-func (s *Server) look(ctx context.Context, verifier *tokens.Verifier, compact string) (tokens.AccessToken, *store.Account, error) {
-	token, err := verifier.Verify(ctx, compact)
+// findByToken verifies an access token and finds its account.
+func (s *Server) findByToken(ctx context.Context, compact string) (tokens.AccessToken, *store.Account, error) {
+	token, err := s.config.Issuer.Verifier().Verify(ctx, compact)
 	if err != nil {
 		return token, nil, err
 	}
-	id, err := store.ParseID(token.Subject)
+	ref, err := store.ParseSessionRef(token.Subject, token.SessionID, token.Generation)
 	if err != nil {
-		return token, nil, tokens.ErrMalformed
+		return token, nil, err
 	}
-	ref := store.SessionRef{AccountID: id, SessionID: token.SessionID, Generation: token.Generation}
 	account, err := s.config.Accounts.FindBySession(ctx, ref)
 	if errors.Is(err, store.ErrSuperseded) {
-		s.TokenReused(ctx, ref)
+		s.event(ctx, superseded(ref))
 	}
 	return token, account, err
 }
 
 var errMayNotIntrospect = errors.New("grant: the caller may not introspect")
 
-// mayIntrospect lets a client or another caller ask. audience, if not empty, is
-// the one whose tokens it may ask about.
-func (s *Server) mayIntrospect(r *http.Request, parameters map[string]string, config IntrospectConfig) (audience string, failure *Error) {
+const challengeBearer = `Bearer realm="introspection endpoint"`
+
+// mayIntrospect lets a confidential client or another caller ask. audience, if not
+// empty, is the one whose tokens it may ask about.
+func (s *Server) mayIntrospect(r *http.Request, parameters map[string]string) (audience string, failure *Error) {
 	sent, failure := clientOf(r, parameters)
 	if failure != nil {
 		return "", failure
 	}
-	if s.config.Clients != nil && sent.secret != "" {
-		client, failure := s.authenticate(r.Context(), sent)
+	if s.config.Clients != nil && (sent.secret != "" || s.config.MayIntrospect == nil) {
+		client, failure := s.authenticateClient(r.Context(), sent)
+		if failure == nil && !client.MayIntrospect {
+			failure = invalidClient(errMayNotIntrospect)
+		}
 		if failure != nil {
+			if failure.Status == http.StatusUnauthorized { // which needs a challenge, RFC 9110 section 15.5.2
+				failure.challenges = []string{challengeBasic}
+			}
 			return "", failure
 		}
-		if client.MayIntrospect {
-			return client.Audience, nil
-		}
-		return "", invalidClient(errMayNotIntrospect)
+		return client.Audience, nil
 	}
-	if config.Allow == nil {
-		return "", invalidClient(errMayNotIntrospect)
+	if s.config.MayIntrospect == nil { // nobody may
+		return "", &Error{Code: CodeInvalidClient, Description: "the endpoint is closed", Status: http.StatusUnauthorized, Err: errMayNotIntrospect, challenges: []string{challengeBasic}}
 	}
-	allowed, err := config.Allow(r)
+	allowed, err := s.config.MayIntrospect(r)
 	switch {
+	case isInvalidGrant(err): // RFC 7662 section 2.3, RFC 6750 section 3.1
+		return "", &Error{
+			Code: "invalid_token", Description: "the access token is invalid, expired or revoked", Status: http.StatusUnauthorized, Err: err,
+			challenges: []string{challengeBearer + `, error="invalid_token"`},
+		}
 	case err != nil:
-		return "", asError(err)
+		return "", outage(err)
 	case !allowed:
-		return "", invalidClient(errMayNotIntrospect)
+		failure := invalidClient(errMayNotIntrospect)
+		failure.challenges = []string{challengeBearer}
+		if s.config.Clients != nil {
+			failure.challenges = append(failure.challenges, challengeBasic)
+		}
+		return "", failure
 	}
 	return "", nil
 }

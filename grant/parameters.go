@@ -7,10 +7,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 const (
@@ -20,17 +20,29 @@ const (
 	usualBody = 1 << 10
 )
 
-// parametersOfRFCs must not be repeated (RFC 6749 section 3.2); others are not
-// our business.
-var parametersOfRFCs = []string{
-	"grant_type", "username", "password", "refresh_token", "scope",
-	"client_id", "client_secret", "client_assertion", "client_assertion_type",
-	"token", "token_type_hint", "code", "redirect_uri", "state", "response_type",
-}
-
-// credentials must not stand in the query, where logs and histories keep them.
-var credentials = []string{
-	"username", "password", "refresh_token", "client_secret", "client_assertion", "token", "access_token", "code",
+// parameters are those of RFC 6749, 6750, 7009 and 7662. A request must not repeat
+// one of them (RFC 6749 section 3.2). Others are ignored. A credential must not stand
+// in the query, where logs and histories keep it.
+var parameters = []struct {
+	name       string
+	credential bool
+}{
+	{"grant_type", false},
+	{"username", true},
+	{"password", true},
+	{"refresh_token", true},
+	{"scope", false},
+	{"client_id", false},
+	{"client_secret", true},
+	{"client_assertion", true},
+	{"client_assertion_type", false},
+	{"token", true},
+	{"access_token", true},
+	{"token_type_hint", false},
+	{"code", true},
+	{"redirect_uri", false},
+	{"state", false},
+	{"response_type", false},
 }
 
 // readParameters reads the body of a request. Parameters without a value count
@@ -43,8 +55,8 @@ func (s *Server) readParameters(w http.ResponseWriter, r *http.Request) (map[str
 	if err != nil {
 		return nil, invalidRequest("the query is malformed")
 	}
-	for name := range query {
-		if slices.Contains(credentials, name) {
+	for _, parameter := range parameters {
+		if parameter.credential && query.Has(parameter.name) {
 			return nil, invalidRequest("credentials must not be in the query")
 		}
 	}
@@ -110,43 +122,38 @@ func parseForm(body string) (map[string]string, *Error) {
 	if err != nil {
 		return nil, invalidRequest("the body is malformed")
 	}
-	parameters := make(map[string]string, len(form))
-	for _, name := range parametersOfRFCs {
-		switch values := form[name]; len(values) {
+	sent := make(map[string]string, len(form))
+	for _, parameter := range parameters {
+		switch values := form[parameter.name]; len(values) {
 		case 0:
 		case 1:
-			parameters[name] = values[0]
+			sent[parameter.name] = values[0]
 		default:
 			return nil, invalidRequest("a parameter is repeated")
 		}
 	}
-	return parameters, nil
+	return sent, nil
 }
 
+// parseJSON takes members that are strings. The JSON package refuses repeated ones.
 func parseJSON(body []byte) (map[string]string, *Error) {
-	var members struct {
-		GrantType     string `json:"grant_type"`
-		Username      string `json:"username"`
-		Password      string `json:"password"`
-		RefreshToken  string `json:"refresh_token"`
-		ClientID      string `json:"client_id"`
-		ClientSecret  string `json:"client_secret"`
-		Token         string `json:"token"`
-		TokenTypeHint string `json:"token_type_hint"`
-	}
-	if err := json.Unmarshal(body, &members); err != nil {
+	var members map[string]jsontext.Value
+	if err := json.Unmarshal(body, &members); err != nil || members == nil {
 		return nil, invalidRequest("the body is malformed")
 	}
-	return map[string]string{
-		"grant_type":      members.GrantType,
-		"username":        members.Username,
-		"password":        members.Password,
-		"refresh_token":   members.RefreshToken,
-		"client_id":       members.ClientID,
-		"client_secret":   members.ClientSecret,
-		"token":           members.Token,
-		"token_type_hint": members.TokenTypeHint,
-	}, nil
+	sent := make(map[string]string, len(members))
+	for _, parameter := range parameters {
+		member, found := members[parameter.name]
+		if !found || member.Kind() == 'n' { // null counts as absent
+			continue
+		}
+		var text string
+		if err := json.Unmarshal(member, &text); err != nil {
+			return nil, invalidRequest("a parameter is not a string")
+		}
+		sent[parameter.name] = text
+	}
+	return sent, nil
 }
 
 // sentClient is what a request says of its client.
@@ -162,7 +169,7 @@ func clientOf(r *http.Request, parameters map[string]string) (sentClient, *Error
 	header, isBasic, err := basicClient(r)
 	switch {
 	case err != nil:
-		return sentClient{}, &Error{Code: CodeInvalidClient, Description: "the Authorization header is malformed", Status: http.StatusUnauthorized, Err: err, challenge: true}
+		return sentClient{}, &Error{Code: CodeInvalidClient, Description: "the Authorization header is malformed", Status: http.StatusUnauthorized, Err: err, challenges: []string{challengeBasic}}
 	case !isBasic:
 		return inBody, nil
 	case inBody.secret != "", inBody.id != "" && inBody.id != header.id:

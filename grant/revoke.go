@@ -6,22 +6,21 @@ import (
 	"github.com/oauthsv/oauthsv/store"
 )
 
-// RevokeHandler is the revocation endpoint (RFC 7009): POST with a form that holds
+// RevocationHandler is the revocation endpoint (RFC 7009): POST with a form that holds
 // a token. Any genuine token of a session, access or refresh, of whatever
 // generation, expired or not, ends that session at once. What is no token of this
 // server's is answered with 200 all the same, as there is nothing to revoke.
 //
 // With a client registry the client authenticates as at the token endpoint and
 // can revoke its own tokens only.
-func RevokeHandler(server *Server) http.Handler { return http.HandlerFunc(server.serveRevoke) }
-
-func (s *Server) serveRevoke(w http.ResponseWriter, r *http.Request) {
-	if err := s.revoke(w, r); err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	noStore(w.Header())
-	w.WriteHeader(http.StatusOK)
+func (s *Server) RevocationHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if failure := s.revoke(w, r); failure != nil {
+			s.fail(w, r, failure)
+			return
+		}
+		writeJSON(w, http.StatusOK, struct{}{}) // some clients choke on an empty body
+	})
 }
 
 func (s *Server) revoke(w http.ResponseWriter, r *http.Request) *Error {
@@ -33,7 +32,7 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) *Error {
 	if failure != nil {
 		return failure
 	}
-	client, failure := s.authenticate(r.Context(), sent)
+	client, failure := s.authenticateClient(r.Context(), sent)
 	if failure != nil {
 		return failure
 	}
@@ -47,11 +46,10 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) *Error {
 	if client != nil && client.ID != claims.ClientID {
 		return asError(errOtherClient)
 	}
-	id, err := store.ParseID(claims.Subject)
-	if err != nil {
-		return nil
+	ref, err := store.ParseSessionRef(claims.Subject, claims.SessionID, claims.Generation)
+	if err == nil {
+		err = s.config.Accounts.EndSession(r.Context(), ref.AccountID, ref.SessionID)
 	}
-	err = s.config.Accounts.EndSession(r.Context(), id, claims.SessionID)
 	if store.Refused(err) { // there is no such session any more
 		return nil
 	}
@@ -60,6 +58,6 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) *Error {
 	}
 	origin := s.tidy(Origin{Address: s.config.ClientAddress(r), UserAgent: r.UserAgent()})
 	origin.ClientID = claims.ClientID
-	s.event(r.Context(), Event{Type: EventSessionRevoked, AccountID: id, SessionID: claims.SessionID, Origin: origin})
+	s.event(r.Context(), Event{Type: EventSessionRevoked, AccountID: ref.AccountID, SessionID: ref.SessionID, Origin: origin})
 	return nil
 }

@@ -3,103 +3,16 @@ package grant
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
-	"net/http"
-	"strings"
 	"time"
 
 	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/tokens"
 )
 
-// Config configures a [Server].
-type Config struct {
-	// Accounts knows who may log in, and keeps the sessions. Required.
-	Accounts *store.Accounts
-	// Issuer signs the tokens. Required.
-	Issuer *tokens.Issuer
-
-	// AccessTTL is how long an access token is good, in whole seconds. The
-	// default is 15 minutes. Refresh tokens live as long as their session.
-	AccessTTL time.Duration
-	// Clients, if set, are the clients that may use the server at all. Without it
-	// there are no clients to speak of: a client_id is recorded as it was sent and
-	// no secret is checked.
-	Clients ClientRegistry
-	// DefaultClientID is what tokens say of a client that sends no well-formed
-	// client_id. The default is "default".
-	DefaultClientID string
-	// AcceptJSON makes the handler take JSON objects with the members of the form
-	// too. The default is off, as RFC 6749 knows forms only.
-	AcceptJSON bool
-	// RecordOrigin keeps the client's address and user agent in the session, for
-	// its user to recognize it by. The default is off.
-	RecordOrigin bool
-
-	// Approve, if set, is asked after the password was found right and before the
-	// session starts. An *Error it returns is the answer: a second factor that is
-	// missing, terms to accept. Any other error is answered with 503.
-	Approve func(ctx context.Context, account *store.Account, request PasswordRequest) error
-	// Event, if set, is called with what happens, on the goroutine of the request.
-	// The default writes to Logger.
-	Event func(ctx context.Context, event Event)
-	// Logger is slog.Default() by default.
-	Logger *slog.Logger
-	// ClientAddress tells the address of a request's client, for events and
-	// sessions. The default is the peer of the connection; behind a proxy set what
-	// reads the proxy's header.
-	ClientAddress func(*http.Request) string
-	// Now is the clock, time.Now by default.
-	Now func() time.Time
-}
-
-// Server makes the grants. It is safe for concurrent use.
+// Server makes the grants. It is safe for concurrent use. Make it with [NewServer].
 type Server struct {
 	config    Config
 	accessTTL int64 // seconds
-}
-
-// NewServer checks the whole configuration and returns one error that names each
-// wrong field.
-func NewServer(config Config) (*Server, error) {
-	var problems []string
-	if config.Accounts == nil {
-		problems = append(problems, "Accounts is required")
-	}
-	if config.Issuer == nil {
-		problems = append(problems, "Issuer is required")
-	}
-	if config.AccessTTL == 0 {
-		config.AccessTTL = 15 * time.Minute
-	}
-	if config.AccessTTL < time.Second {
-		problems = append(problems, "AccessTTL must be at least a second")
-	}
-	if config.DefaultClientID == "" {
-		config.DefaultClientID = "default"
-	}
-	if !wellFormedClientID(config.DefaultClientID) {
-		problems = append(problems, "DefaultClientID must be 1 to 256 printable ASCII characters")
-	}
-	if config.Logger == nil {
-		config.Logger = slog.Default()
-	}
-	if config.Event == nil {
-		config.Event = func(ctx context.Context, event Event) {
-			config.Logger.LogAttrs(ctx, event.level(), string(event.Type), event.attributes()...)
-		}
-	}
-	if config.ClientAddress == nil {
-		config.ClientAddress = peerAddress
-	}
-	if config.Now == nil {
-		config.Now = time.Now
-	}
-	if len(problems) > 0 {
-		return nil, fmt.Errorf("grant: configuration: %s", strings.Join(problems, "; "))
-	}
-	return &Server{config: config, accessTTL: int64(config.AccessTTL / time.Second)}, nil
 }
 
 // Origin says where a request came from. Every field is optional.
@@ -144,17 +57,25 @@ const tokenTypeBearer = "Bearer" // RFC 6750 section 4
 
 // Password is the password grant (RFC 6749 section 4.3). Every error is an
 // *[Error]; an unknown name, a wrong password and a disabled account give the
-// same one. With a client registry the ClientID must be that of a client which the
-// caller has authenticated.
+// same one. With Config.Clients the caller must have authenticated the client that
+// ClientID names.
 func (s *Server) Password(ctx context.Context, request PasswordRequest) (*Response, error) {
 	client, failure := s.client(ctx, request.ClientID)
 	if failure != nil {
 		return nil, failure
 	}
-	return s.password(ctx, request, client)
+	return result(s.password(ctx, request, client))
 }
 
-func (s *Server) password(ctx context.Context, request PasswordRequest, client *Client) (*Response, error) {
+// result makes an error of a failure: a nil *Error in an error would not be nil.
+func result(response *Response, failure *Error) (*Response, error) {
+	if failure != nil {
+		return nil, failure
+	}
+	return response, nil
+}
+
+func (s *Server) password(ctx context.Context, request PasswordRequest, client *Client) (*Response, *Error) {
 	if !client.may(GrantPassword) {
 		return nil, unauthorizedClient()
 	}
@@ -185,23 +106,24 @@ func (s *Server) password(ctx context.Context, request PasswordRequest, client *
 }
 
 // Issue starts a session for an account without a password: for administration,
-// service accounts, invitations. Whoever calls it answers for who gets the
-// tokens. Every error is an *[Error] that wraps the store's.
+// service accounts, invitations. The caller answers for who gets the tokens. Every
+// error is an *[Error] that wraps the store's, for example store.ErrDisabled.
 func (s *Server) Issue(ctx context.Context, id store.ID, origin Origin) (*Response, error) {
 	client, failure := s.client(ctx, origin.ClientID)
 	if failure != nil {
 		return nil, failure
 	}
+	origin = s.tidy(origin)
 	account, err := s.config.Accounts.FindByID(ctx, id)
+	var state *store.SessionState
+	if err == nil {
+		state, err = s.config.Accounts.StartSession(ctx, account, s.newSession(client, origin))
+	}
 	if err != nil {
+		s.event(ctx, Event{Type: EventIssueFailed, AccountID: id, Origin: origin, Reason: err.Error()})
 		return nil, asError(err)
 	}
-	origin = s.tidy(origin)
-	state, err := s.config.Accounts.StartSession(ctx, account, s.newSession(client, origin))
-	if err != nil {
-		return nil, s.loginFailed(ctx, origin, err)
-	}
-	return s.started(ctx, state, client, origin, EventSessionIssued)
+	return result(s.started(ctx, state, client, origin, EventSessionIssued))
 }
 
 func (s *Server) newSession(client *Client, origin Origin) store.NewSession {
@@ -213,7 +135,7 @@ func (s *Server) newSession(client *Client, origin Origin) store.NewSession {
 }
 
 // started answers with the tokens of a new session.
-func (s *Server) started(ctx context.Context, state *store.SessionState, client *Client, origin Origin, success EventType) (*Response, error) {
+func (s *Server) started(ctx context.Context, state *store.SessionState, client *Client, origin Origin, success EventType) (*Response, *Error) {
 	response, err := s.respond(state, client)
 	if err != nil {
 		return nil, asError(err)
@@ -225,21 +147,22 @@ func (s *Server) started(ctx context.Context, state *store.SessionState, client 
 	return response, nil
 }
 
-// Refresh is the refresh of tokens (RFC 6749 section 6), with rotation. Every
-// error is an *[Error]. A token works for the client alone that it was issued to;
-// without a registry, a request that names no client is taken at its word.
+// Refresh is the refresh of tokens (RFC 6749 section 6), with rotation as
+// [store.Accounts.RefreshSession] has it. Every error is an *[Error]. A token works
+// only for the client that it was issued to. Without Config.Clients, a request that
+// names no client is let through.
 //
-// The checks run in the order signature, type, expiry, client, account, session,
-// generation; only the last can end a session.
+// The checks run in the order type, key, signature, expiry, client, account, session,
+// generation. Only the last can end a session.
 func (s *Server) Refresh(ctx context.Context, request RefreshRequest) (*Response, error) {
 	client, failure := s.client(ctx, request.ClientID)
 	if failure != nil {
 		return nil, failure
 	}
-	return s.refresh(ctx, request, client)
+	return result(s.refresh(ctx, request, client))
 }
 
-func (s *Server) refresh(ctx context.Context, request RefreshRequest, client *Client) (*Response, error) {
+func (s *Server) refresh(ctx context.Context, request RefreshRequest, client *Client) (*Response, *Error) {
 	if !client.may(GrantRefreshToken) {
 		return nil, unauthorizedClient()
 	}
@@ -254,12 +177,12 @@ func (s *Server) refresh(ctx context.Context, request RefreshRequest, client *Cl
 		return nil, s.refreshFailed(ctx, event, errOtherClient)
 	}
 	event.ClientID = token.ClientID
-	if event.AccountID, err = store.ParseID(token.Subject); err != nil {
-		return nil, s.refreshFailed(ctx, event, tokens.ErrMalformed)
+	ref, err := store.ParseSessionRef(token.Subject, token.SessionID, token.Generation)
+	if err != nil {
+		return nil, s.refreshFailed(ctx, event, err)
 	}
-	state, err := s.config.Accounts.RefreshSession(ctx, store.SessionRef{
-		AccountID: event.AccountID, SessionID: token.SessionID, Generation: token.Generation,
-	}, client.lifetimes())
+	event.AccountID = ref.AccountID
+	state, err := s.config.Accounts.RefreshSession(ctx, ref, client.lifetimes())
 	if err != nil {
 		return nil, s.refreshFailed(ctx, event, err)
 	}
@@ -267,12 +190,13 @@ func (s *Server) refresh(ctx context.Context, request RefreshRequest, client *Cl
 	if err != nil {
 		return nil, asError(err)
 	}
-	event.Type = EventTokenRefreshed
 	switch {
 	case state.Replayed:
 		event.Type = EventRefreshTokenReplayed
 	case state.Recovered:
 		event.Type = EventRefreshTokenRecovered
+	default:
+		event.Type = EventTokenRefreshed
 	}
 	s.event(ctx, event)
 	return response, nil

@@ -18,15 +18,13 @@ func Example() {
 	keys, _ := tokens.NewKeyring(key)
 	accounts, _ := store.NewAccounts(store.Config{Backend: memstore.New()})
 	issuer, _ := tokens.NewIssuer(tokens.IssuerConfig{Keys: keys, Issuer: "https://login.example.org"})
-	verifier, _ := tokens.NewVerifier(tokens.VerifierConfig{Keys: keys, Issuer: "https://login.example.org"})
 	server, _ := grant.NewServer(grant.Config{Accounts: accounts, Issuer: issuer})
-	auth, _ := middleware.New(middleware.Config{Verifier: verifier, Accounts: accounts})
+	auth, _ := middleware.New(middleware.Config{Verifier: issuer.Verifier(), Accounts: accounts})
 
 	mux := http.NewServeMux()
-	mux.Handle("/token", grant.Handler(server))
+	server.Mount(mux)
 	mux.Handle("GET /hello", auth.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		account, _ := middleware.Account(r.Context())
-		fmt.Fprintln(w, "hello", account.Name)
+		fmt.Fprintln(w, "hello", middleware.MustAccount(r.Context()).Name)
 	})))
 
 	ada, _ := accounts.Create(context.Background(), store.NewAccount{Name: "ada", Email: "ada@example.org"})

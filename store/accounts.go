@@ -174,7 +174,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, id ID, oldPassword, newPa
 	hash := "" // made once
 	for attempt := 1; ; attempt++ {
 		var missing error
-		verified, _, err := a.verifyPassword(ctx, old, func() (account *Account, err error) {
+		verified, _, err := a.checkPassword(ctx, old, func() (account *Account, err error) {
 			account, err = a.backend.FindByID(ctx, id)
 			if errors.Is(err, ErrNotFound) {
 				missing = err

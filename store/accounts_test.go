@@ -177,7 +177,7 @@ func TestAccountShowsNoSecrets(t *testing.T) {
 	}
 }
 
-func TestAuthenticate(t *testing.T) {
+func TestVerifyPassword(t *testing.T) {
 	k := newKit(t, store.Config{})
 	ctx := t.Context()
 	account := k.create(t, "ada")
@@ -190,11 +190,11 @@ func TestAuthenticate(t *testing.T) {
 	require.NoError(t, err)
 
 	for _, login := range []struct{ username, password string }{{"ada", "secret"}, {"ADA", "secret"}, {"Ada@Example.org", "secret"}} {
-		got, err := k.Authenticate(ctx, login.username, login.password)
+		got, err := k.VerifyPassword(ctx, login.username, login.password)
 		require.NoError(t, err)
 		assert.Equal(t, account.ID, got.ID)
 	}
-	got, err := k.Authenticate(ctx, "emoji", "Z\u0307\u0323 \U0001f511\t\x01")
+	got, err := k.VerifyPassword(ctx, "emoji", "Z\u0307\u0323 \U0001f511\t\x01")
 	require.NoError(t, err)
 	assert.Equal(t, composed.ID, got.ID)
 
@@ -216,7 +216,7 @@ func TestAuthenticate(t *testing.T) {
 		"disabled and wrong":  {"grace", "wrong", disabled.ID},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := k.Authenticate(ctx, test.username, test.password)
+			_, err := k.VerifyPassword(ctx, test.username, test.password)
 			var failed *store.CredentialsError
 			require.ErrorAs(t, err, &failed)
 			assert.ErrorIs(t, err, store.ErrCredentials)
@@ -248,7 +248,7 @@ func TestEveryFailedLoginCostsOneHash(t *testing.T) {
 	broken := k.create(t, "broken")
 	for _, username := range []string{"ada", "nobody", "nobody@example.org", "a b", "grace"} {
 		counting.verified = 0
-		_, err := k.Authenticate(t.Context(), username, "wrong")
+		_, err := k.VerifyPassword(t.Context(), username, "wrong")
 		require.ErrorIs(t, err, store.ErrCredentials)
 		assert.Equal(t, 1, counting.verified, username)
 	}
@@ -258,7 +258,7 @@ func TestEveryFailedLoginCostsOneHash(t *testing.T) {
 			return nil
 		}))
 		counting.verified = 0
-		_, err := k.Authenticate(t.Context(), "broken", "wrong")
+		_, err := k.VerifyPassword(t.Context(), "broken", "wrong")
 		var failed *store.CredentialsError
 		require.ErrorAs(t, err, &failed)
 		assert.Error(t, failed.Err, "the log is told")
@@ -290,12 +290,12 @@ func TestRefusedWithoutHashRefusedWithoutLookUp(t *testing.T) {
 	k.create(t, "ada")
 	for name, pass := range map[string]string{"not UTF-8": "\xff", "too long": strings.Repeat("x", 1025), "empty": ""} {
 		for _, username := range []string{"ada", "ada@example.org", "nobody"} {
-			_, err := k.Authenticate(t.Context(), username, pass)
+			_, err := k.VerifyPassword(t.Context(), username, pass)
 			require.ErrorIs(t, err, store.ErrCredentials, name)
 		}
 	}
 	busy := newKit(t, store.Config{Backend: backend, Passwords: overloaded{}})
-	_, err := busy.Authenticate(t.Context(), "ada", "secret")
+	_, err := busy.VerifyPassword(t.Context(), "ada", "secret")
 	require.ErrorIs(t, err, store.ErrUnavailable)
 	assert.Zero(t, backend.looks)
 }
@@ -307,8 +307,8 @@ func TestOverloadedHasherIsUnavailable(t *testing.T) {
 	k := newKit(t, store.Config{Backend: backend, Passwords: overloaded{}})
 	ctx := t.Context()
 	for name, err := range map[string]error{
-		"known name":      second(k.Authenticate(ctx, "ada", "secret")),
-		"unknown name":    second(k.Authenticate(ctx, "nobody", "secret")),
+		"known name":      second(k.VerifyPassword(ctx, "ada", "secret")),
+		"unknown name":    second(k.VerifyPassword(ctx, "nobody", "secret")),
 		"create":          second(k.Create(ctx, store.NewAccount{Name: "x", Email: "x@example.org", Password: "secret"})),
 		"set password":    k.SetPassword(ctx, account.ID, "other"),
 		"change password": k.ChangePassword(ctx, account.ID, "secret", "other"),
@@ -440,7 +440,7 @@ func TestChangePasswordLooksAgain(t *testing.T) {
 		}
 	}}})
 	require.NoError(t, k.ChangePassword(t.Context(), account.ID, "secret", "new"))
-	_, err = k.Authenticate(t.Context(), "ada", "new")
+	_, err = k.VerifyPassword(t.Context(), "ada", "new")
 	assert.NoError(t, err)
 }
 
@@ -452,17 +452,17 @@ func TestLoginUpgradesHash(t *testing.T) {
 	require.NoError(t, err)
 	k := newKit(t, store.Config{Backend: backend, Passwords: stronger})
 
-	_, err = k.Authenticate(t.Context(), "ada", "wrong")
+	_, err = k.VerifyPassword(t.Context(), "ada", "wrong")
 	require.ErrorIs(t, err, store.ErrCredentials)
 	assert.Equal(t, account.PasswordHash, k.find(t, account.ID).PasswordHash)
-	proven, err := k.Authenticate(t.Context(), "ada", "secret")
+	proven, err := k.VerifyPassword(t.Context(), "ada", "secret")
 	require.NoError(t, err)
 	stored := k.find(t, account.ID)
 	assert.Contains(t, stored.PasswordHash, "m=16,t=2,p=1")
 	assert.Equal(t, stored.PasswordHash, proven.PasswordHash)
 	_, err = k.StartSession(t.Context(), proven, store.NewSession{ClientID: "app"})
 	require.NoError(t, err)
-	_, err = k.Authenticate(t.Context(), "ada", "secret")
+	_, err = k.VerifyPassword(t.Context(), "ada", "secret")
 	require.NoError(t, err)
 	assert.Equal(t, stored.PasswordHash, k.find(t, account.ID).PasswordHash)
 }
@@ -480,11 +480,11 @@ func TestStartSessionNeedsFreshProof(t *testing.T) {
 	assert.ErrorIs(t, start(account), store.ErrCredentials)
 	account = k.find(t, account.ID)
 	require.NoError(t, k.Disable(ctx, account.ID))
-	assert.ErrorIs(t, start(account), store.ErrCredentials)
+	assert.ErrorIs(t, start(account), store.ErrDisabled)
 	require.NoError(t, k.Enable(ctx, account.ID))
 	assert.NoError(t, start(account))
 	require.NoError(t, k.Remove(ctx, account.ID))
-	assert.ErrorIs(t, start(account), store.ErrCredentials)
+	assert.ErrorIs(t, start(account), store.ErrNotFound)
 }
 
 func TestChangesEndSessions(t *testing.T) {
@@ -526,9 +526,9 @@ func TestChangePassword(t *testing.T) {
 	_, err := k.FindBySession(ctx, ref)
 	require.NoError(t, err, "a refused change ends nothing")
 	require.NoError(t, k.ChangePassword(ctx, account.ID, "secret", "new"))
-	_, err = k.Authenticate(ctx, "ada", "secret")
+	_, err = k.VerifyPassword(ctx, "ada", "secret")
 	assert.ErrorIs(t, err, store.ErrCredentials)
-	_, err = k.Authenticate(ctx, "ada", "new")
+	_, err = k.VerifyPassword(ctx, "ada", "new")
 	assert.NoError(t, err)
 }
 
@@ -615,7 +615,7 @@ func TestEnsureRoot(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, created)
 	assert.GreaterOrEqual(t, len(pass), 26)
-	account, err := k.Authenticate(ctx, "root", pass)
+	account, err := k.VerifyPassword(ctx, "root", pass)
 	require.NoError(t, err)
 	assert.True(t, account.InGroup(store.AdminGroup))
 

@@ -23,9 +23,9 @@ func Example() {
 	}
 	fmt.Println(ada.Name, ada.Email, ada.InGroup("editors"))
 
-	proven, err := accounts.Authenticate(ctx, "ADA@EXAMPLE.ORG", "correct horse")
+	proven, err := accounts.VerifyPassword(ctx, "ADA@EXAMPLE.ORG", "correct horse")
 	fmt.Println(proven.ID == ada.ID, err)
-	_, err = accounts.Authenticate(ctx, "ada", "battery staple")
+	_, err = accounts.VerifyPassword(ctx, "ada", "battery staple")
 	fmt.Println(errors.Is(err, store.ErrCredentials), err)
 
 	session, err := accounts.StartSession(ctx, proven, store.NewSession{ClientID: "app"})

@@ -25,11 +25,11 @@ type Login struct {
 const loginAttempts = 4
 
 // Login checks a password and starts a session. Its errors are those of
-// [Accounts.Authenticate] and of Approve.
+// [Accounts.VerifyPassword] and of Approve.
 func (a *Accounts) Login(ctx context.Context, login Login) (*SessionState, error) {
 	approved := NilID
 	for attempt := 1; ; attempt++ {
-		account, err := a.Authenticate(ctx, login.Username, login.Password)
+		account, err := a.VerifyPassword(ctx, login.Username, login.Password)
 		if err != nil {
 			return nil, err
 		}
@@ -40,13 +40,16 @@ func (a *Accounts) Login(ctx context.Context, login Login) (*SessionState, error
 			approved = account.ID
 		}
 		state, err := a.StartSession(ctx, account, login.Session)
-		if !isHashReplaced(err) || attempt == loginAttempts {
+		switch {
+		case Refused(err): // it was disabled or removed a moment ago
+			return nil, &CredentialsError{AccountID: account.ID, Err: err}
+		case !isHashReplaced(err), attempt == loginAttempts:
 			return state, err
 		}
 	}
 }
 
-// Authenticate finds an account by its name, or by its e-mail where username
+// VerifyPassword finds an account by its name, or by its e-mail where username
 // holds an "@", and checks the password. The error is a *[CredentialsError] for
 // an unknown name, a wrong password and a disabled account alike, and each of
 // these takes the time of one password hash. A password that no account can have is
@@ -54,13 +57,13 @@ func (a *Accounts) Login(ctx context.Context, login Login) (*SessionState, error
 //
 // The account it returns is what [Accounts.StartSession] takes as proof of the
 // password. A hash made with older costs is replaced on the way.
-func (a *Accounts) Authenticate(ctx context.Context, username, pass string) (*Account, error) {
+func (a *Accounts) VerifyPassword(ctx context.Context, username, pass string) (*Account, error) {
 	prepared, err := preparePassword(pass)
 	if err != nil {
 		return nil, &CredentialsError{Err: err}
 	}
 	for attempt := 1; ; attempt++ {
-		account, outdated, err := a.verifyPassword(ctx, prepared, func() (*Account, error) {
+		account, outdated, err := a.checkPassword(ctx, prepared, func() (*Account, error) {
 			return a.findByUsername(ctx, username)
 		})
 		if err != nil {
@@ -85,10 +88,10 @@ func (a *Accounts) findByUsername(ctx context.Context, username string) (*Accoun
 	return a.FindByName(ctx, username)
 }
 
-// verifyPassword checks a prepared password. find is called when the turn to hash
+// checkPassword checks a prepared password. find is called when the turn to hash
 // has come: were the account looked up before, the answer of a hasher that is
 // overloaded would take longer for a name that exists.
-func (a *Accounts) verifyPassword(ctx context.Context, prepared string, find func() (*Account, error)) (account *Account, outdated bool, err error) {
+func (a *Accounts) checkPassword(ctx context.Context, prepared string, find func() (*Account, error)) (account *Account, outdated bool, err error) {
 	var lookUp error
 	match, outdated, err := a.passwords.Verify(ctx, prepared, func() (string, error) {
 		account, lookUp = find()

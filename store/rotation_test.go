@@ -231,7 +231,7 @@ func TestNewerRecordsAreRefused(t *testing.T) {
 		"find by id":    second(k.FindByID(t.Context(), account.ID)),
 		"find by name":  second(k.FindByName(t.Context(), "ada")),
 		"find by email": second(k.FindByEmail(t.Context(), "ada@example.org")),
-		"login":         second(k.Authenticate(t.Context(), "ada", "secret")),
+		"login":         second(k.VerifyPassword(t.Context(), "ada", "secret")),
 		"access":        k.authenticate(t, ref),
 		"disable":       k.Disable(t.Context(), account.ID),
 		"refresh":       second(k.RefreshSession(t.Context(), ref, store.Lifetimes{})),

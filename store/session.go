@@ -56,9 +56,9 @@ type SessionState struct {
 }
 
 // StartSession adds a session to an account as the caller has read it, with
-// [Accounts.Authenticate] or otherwise. It returns an error that matches
-// [ErrCredentials] if the password was changed or the account disabled since, so
-// that no session outlives what it was started on.
+// [Accounts.VerifyPassword] or otherwise. It returns [ErrDisabled] or [ErrNotFound],
+// and an error that matches [ErrCredentials] if the password was changed since: no
+// session outlives what it was started on.
 //
 // Where the account has as many sessions as it may, expired ones go first, then
 // the one that was refreshed least recently.
@@ -82,7 +82,7 @@ func (a *Accounts) StartSession(ctx context.Context, account *Account, start New
 			return ErrUnchanged // a write whose reply was lost
 		}
 		if current.Disabled {
-			return &CredentialsError{AccountID: current.ID, Err: ErrDisabled}
+			return ErrDisabled
 		}
 		if current.PasswordHash != account.PasswordHash {
 			return &CredentialsError{AccountID: current.ID, Err: errHashReplaced}
@@ -92,9 +92,6 @@ func (a *Accounts) StartSession(ctx context.Context, account *Account, start New
 		current.LastAction = now
 		return nil
 	})
-	if errors.Is(err, ErrNotFound) {
-		return nil, &CredentialsError{AccountID: account.ID, Err: err}
-	}
 	if err != nil {
 		return nil, err
 	}

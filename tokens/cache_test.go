@@ -43,6 +43,7 @@ func TestCacheAgrees(t *testing.T) {
 	for i := range 200 {
 		key := keys[random.IntN(len(keys))]
 		signer := newKit(t, key)
+		signer.now = epoch.Add(-2 * time.Minute)
 		one := claims
 		one.SessionID = fmt.Sprint("session-", i)
 		one.Expiry = epoch.Add(time.Duration(random.IntN(600)-60) * time.Second)

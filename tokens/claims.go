@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -128,13 +130,13 @@ func (a *audience) has(audience string) bool {
 	return a.one == audience || slices.Contains(a.many, audience)
 }
 
-// list is the audience as an array, which is expected's own where it holds the same
-// one string.
+// list is the audience as an array: expected itself, where it holds the same one
+// string.
 func (a *audience) list(expected []string) []string {
 	switch {
 	case a.many != nil:
 		return a.many
-	case len(expected) == 1 && expected[0] == a.one:
+	case expected[0] == a.one:
 		return expected
 	}
 	return []string{a.one}
@@ -246,9 +248,28 @@ func checkNames(unknown jsontext.Value, known []string) error {
 	return nil
 }
 
-// export makes claims of what check has found good. expected is the audience that
-// was asked for.
-func (c *wireClaims) export(expected []string) Claims {
+// expectation is whose tokens are believed, and for whom they must be.
+type expectation struct {
+	issuer   string
+	audience []string // one, in the form that Claims have it in
+}
+
+func expect(issuer, audience string) expectation { return expectation{issuer, []string{audience}} }
+
+// check compares identities. "iat" is not compared with the clock anywhere: the
+// clocks of two processes differ.
+func (e *expectation) check(c *wireClaims) error {
+	switch {
+	case c.Issuer != e.issuer:
+		return ErrIssuer
+	case !c.Audience.has(e.audience[0]):
+		return ErrAudience
+	}
+	return nil
+}
+
+// export makes Claims of what check has found good.
+func (e *expectation) export(c *wireClaims) Claims {
 	return Claims{
 		Subject:    c.Subject,
 		ClientID:   c.ClientID,
@@ -257,7 +278,43 @@ func (c *wireClaims) export(expected []string) Claims {
 		Expiry:     time.Unix(c.Expiry, 0).UTC(),
 		ID:         c.ID,
 		Issuer:     c.Issuer,
-		Audience:   c.Audience.list(expected),
+		Audience:   c.Audience.list(e.audience),
 		IssuedAt:   time.Unix(c.IssuedAt, 0).UTC(),
 	}
+}
+
+// window is when a token is good: all that the clock changes about it.
+type window struct {
+	from, until time.Time // from may be zero
+}
+
+func (c *wireClaims) window(leeway time.Duration) window {
+	w := window{until: time.Unix(c.Expiry, 0).Add(leeway)}
+	if c.notBefore != 0 {
+		w.from = time.Unix(c.notBefore, 0).Add(-leeway)
+	}
+	return w
+}
+
+func (w window) check(now time.Time) error {
+	switch {
+	case !now.Before(w.until):
+		return ErrExpired
+	case now.Before(w.from):
+		return ErrNotYetValid
+	}
+	return nil
+}
+
+const issuerProblem = "Issuer must be an absolute http or https URL without user, query and fragment, such as https://login.example.org"
+
+// isIssuer reports whether endpoints can stand below a URL. Its path is compared and
+// mounted as it is, so it must be plain.
+func isIssuer(issuer string) bool {
+	location, err := url.Parse(issuer)
+	if err != nil || location.Host == "" || location.User != nil || location.Scheme != "https" && location.Scheme != "http" {
+		return false
+	}
+	plain := strings.TrimSuffix(location.Path, "/")
+	return !strings.ContainsAny(issuer, "?#") && !strings.ContainsAny(plain, "{} ") && (plain == "" || path.Clean(plain) == plain)
 }

@@ -22,10 +22,6 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	verifier, err := tokens.NewVerifier(tokens.VerifierConfig{Keys: keys, Issuer: "https://login.example.org"})
-	if err != nil {
-		panic(err)
-	}
 
 	claims := tokens.Claims{
 		Subject: "65f0c0ffee65f0c0ffee0001", ClientID: "app", SessionID: "AAECAwQFBgcICQoLDA0ODw",
@@ -40,9 +36,9 @@ func Example() {
 		panic(err)
 	}
 
-	verified, err := verifier.Verify(context.Background(), access)
+	verified, err := issuer.Verifier().Verify(context.Background(), access)
 	fmt.Println(verified.Subject, verified.Generation, err)
-	_, err = verifier.Verify(context.Background(), refresh)
+	_, err = issuer.Verifier().Verify(context.Background(), refresh)
 	fmt.Println(errors.Is(err, tokens.ErrType), err)
 	// Output:
 	// 65f0c0ffee65f0c0ffee0001 1 <nil>

@@ -3,10 +3,12 @@
 package tokens_test
 
 import (
-	"errors"
+	"bytes"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -178,7 +180,7 @@ func TestKeyFileRefusesWhatItCannotReplace(t *testing.T) {
 	assert.Len(t, entries, 2)
 }
 
-func TestCheckKeyFileMode(t *testing.T) {
+func TestExposedKeyFileIsWarnedOf(t *testing.T) {
 	directory := t.TempDir()
 	path, link := filepath.Join(directory, "test.key"), filepath.Join(directory, "link.key")
 	require.NoError(t, os.WriteFile(path, secret, 0o600))
@@ -189,15 +191,22 @@ func TestCheckKeyFileMode(t *testing.T) {
 	} {
 		require.NoError(t, os.Chmod(path, mode))
 		for _, name := range []string{path, link} {
-			err := tokens.CheckKeyFileMode(name)
-			assert.Equal(t, exposed, errors.Is(err, tokens.ErrKeyFileMode), "%v: %v", mode, err)
-			if exposed {
-				assert.ErrorContains(t, err, name)
-				assert.ErrorContains(t, err, mode.String())
-			} else {
-				assert.NoError(t, err)
+			var log bytes.Buffer
+			logger := slog.New(slog.NewTextHandler(&log, nil))
+			ring, err := tokens.OpenKeyring(tokens.KeyFile{Path: name, Logger: logger})
+			require.NoError(t, err)
+			warned := strings.Contains(log.String(), "level=WARN") && strings.Contains(log.String(), name) && strings.Contains(log.String(), mode.String())
+			assert.Equal(t, exposed, warned, "opening, %v: %s", mode, &log)
+			for when, look := range map[string]func() error{
+				"reload": func() error { _, err := ring.Reload(); return err },
+				"change": func() error {
+					return (&tokens.KeyFile{Path: name, Logger: logger}).Activate(ring.Active().ID(), time.Hour)
+				},
+			} {
+				log.Reset()
+				require.NoError(t, look())
+				assert.Equal(t, exposed, strings.Contains(log.String(), "others can read"), "%s, %v: %s", when, mode, &log)
 			}
 		}
 	}
-	assert.ErrorIs(t, tokens.CheckKeyFileMode(filepath.Join(directory, "none")), os.ErrNotExist)
 }

@@ -4,39 +4,37 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
 )
 
-// IssuerConfig says what an [Issuer] writes into its tokens.
+// IssuerConfig configures an [Issuer].
 type IssuerConfig struct {
 	// Keys holds the signing key. Required; one of its keys must be able to sign.
 	Keys *Keyring
-	// Issuer is the "iss" of every token: the absolute URL of this authorization
-	// server, http or https, without query or fragment. Required.
+	// Issuer is the URL of this authorization server: an absolute http or https URL
+	// without query or fragment. It is the "iss" of every token, and the endpoints
+	// stand below it. Changing it ends every login. Required.
 	Issuer string
-	// Audience is the "aud" of access tokens: the API they are for. The default
-	// is the Issuer.
+	// Audience is the API that access tokens are for, their "aud". Services that
+	// verify tokens must expect the same one. The default is the Issuer.
 	Audience string
-	// TokenEndpoint is the "aud" of refresh tokens: the URL of the token
-	// endpoint. It must not be the Audience. The default is the Issuer with
-	// "/token" behind it.
-	TokenEndpoint string
+	// CacheBytes is that of [VerifierConfig], for [Issuer.Verifier].
+	CacheBytes int64
 	// Now is the clock, time.Now by default.
 	Now func() time.Time
 }
 
-// Issuer signs access and refresh tokens and verifies refresh tokens. It is safe
-// for concurrent use.
+// Issuer signs access and refresh tokens, and verifies both. It is safe for
+// concurrent use.
 type Issuer struct {
-	keys          *Keyring
-	issuer        string
-	audience      []string // one each
-	tokenEndpoint []string
-	now           func() time.Time
+	keys     *Keyring
+	access   expectation
+	refresh  expectation
+	now      func() time.Time
+	verifier *Verifier
 }
 
 // NewIssuer checks the whole configuration and returns one error that names each
@@ -51,48 +49,55 @@ func NewIssuer(config IssuerConfig) (*Issuer, error) {
 	if !isIssuer(config.Issuer) {
 		problems = append(problems, issuerProblem)
 	}
-	if config.Audience == "" {
-		config.Audience = config.Issuer
-	}
-	if config.TokenEndpoint == "" {
-		config.TokenEndpoint = strings.TrimSuffix(config.Issuer, "/") + "/token"
-	}
-	if config.TokenEndpoint == config.Audience {
-		problems = append(problems, "TokenEndpoint must differ from Audience")
-	}
-	if config.Now == nil {
-		config.Now = time.Now
+	tokenEndpoint := strings.TrimSuffix(config.Issuer, "/") + "/token"
+	if config.Audience == tokenEndpoint {
+		problems = append(problems, "Audience must not be the token endpoint, "+tokenEndpoint+": refresh tokens are for it")
 	}
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("tokens: issuer configuration: %s", strings.Join(problems, "; "))
 	}
+	verifier, err := NewVerifier(VerifierConfig{
+		Keys: config.Keys, Issuer: config.Issuer, Audience: config.Audience, CacheBytes: config.CacheBytes, Now: config.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
 	return &Issuer{
-		keys:          config.Keys,
-		issuer:        config.Issuer,
-		audience:      []string{config.Audience},
-		tokenEndpoint: []string{config.TokenEndpoint},
-		now:           config.Now,
+		keys:     config.Keys,
+		access:   verifier.expected,
+		refresh:  expect(config.Issuer, tokenEndpoint),
+		now:      verifier.now,
+		verifier: verifier,
 	}, nil
 }
 
-const issuerProblem = "Issuer must be an absolute http or https URL without user, query and fragment"
+// URL is the issuer's URL, as it was configured.
+func (i *Issuer) URL() string { return i.access.issuer }
 
-// isIssuer looks for "?" and "#" itself, as url.Parse drops an empty fragment.
-func isIssuer(issuer string) bool {
-	location, err := url.Parse(issuer)
-	return err == nil && location.Host != "" && location.User == nil &&
-		(location.Scheme == "https" || location.Scheme == "http") && !strings.ContainsAny(issuer, "?#")
-}
+// Audience is the audience of access tokens.
+func (i *Issuer) Audience() string { return i.access.audience[0] }
 
-// SignAccess makes an access token with the Subject, ClientID, SessionID,
-// Generation and Expiry of the claims; the other fields of claims are not read. It
-// returns an error that matches [ErrKey] if the keyring has lost its signing key.
+// TokenEndpoint is the URL of the token endpoint: the URL of the issuer with "/token"
+// behind it. It is the audience of refresh tokens.
+func (i *Issuer) TokenEndpoint() string { return i.refresh.audience[0] }
+
+// Keys is the keyring that the issuer signs with.
+func (i *Issuer) Keys() *Keyring { return i.keys }
+
+// Verifier verifies the access tokens of this issuer, with the same keys and the same
+// clock. It is the same Verifier each time, so that all who use it share its memory.
+func (i *Issuer) Verifier() *Verifier { return i.verifier }
+
+// SignAccess makes an access token. It uses the Subject, ClientID, SessionID,
+// Generation and Expiry of the claims and fills in the rest. It returns an error that
+// matches [ErrInvalid] for claims that no verifier would accept, and one that matches
+// [ErrKey] if the keyring has lost its signing key.
 func (i *Issuer) SignAccess(claims Claims) (string, error) {
 	key := i.keys.Active()
 	if key == nil {
 		return "", errNoSigningKey
 	}
-	return i.sign(claims, i.audience[0], key.access)
+	return i.sign(&claims, &i.access, key.access)
 }
 
 // SignRefresh makes a refresh token in the same way.
@@ -101,32 +106,42 @@ func (i *Issuer) SignRefresh(claims Claims) (string, error) {
 	if key == nil {
 		return "", errNoSigningKey
 	}
-	return i.sign(claims, i.tokenEndpoint[0], key.refresh)
+	return i.sign(&claims, &i.refresh, key.refresh)
 }
 
-var errNoSigningKey = keyError("none of the keys can sign")
+var (
+	errNoSigningKey = keyError("none of the keys can sign")
+	errClaims       = fmt.Errorf("%w: signing: Subject, ClientID and SessionID are required, and Generation starts at 1", ErrMalformed)
+)
 
-func (i *Issuer) sign(claims Claims, to string, with *use) (string, error) {
+func (i *Issuer) sign(claims *Claims, to *expectation, key *tokenKey) (string, error) {
+	now := i.now()
+	switch {
+	case claims.Subject == "", claims.ClientID == "", claims.SessionID == "", claims.Generation < 1:
+		return "", errClaims
+	case claims.Expiry.Unix() <= now.Unix():
+		return "", fmt.Errorf("%w: signing: Expiry is not in the future", ErrExpired)
+	}
 	scratch := getScratch()
 	defer scratch.release()
 	scratch.claims = wireClaims{
-		Issuer:     i.issuer,
+		Issuer:     to.issuer,
 		Subject:    claims.Subject,
-		Audience:   audience{one: to},
+		Audience:   audience{one: to.audience[0]},
 		ClientID:   claims.ClientID,
 		SessionID:  claims.SessionID,
 		Generation: claims.Generation,
-		IssuedAt:   i.now().Unix(),
+		IssuedAt:   now.Unix(),
 		Expiry:     claims.Expiry.Unix(),
 		ID:         rand.Text(),
 	}
 	payload, err := json.Marshal(&scratch.claims)
 	if err != nil {
-		return "", fmt.Errorf("tokens: encoding the claims: %w", err)
+		return "", fmt.Errorf("%w: encoding the claims: %w", ErrMalformed, err)
 	}
-	token := append(append(scratch.memory[:0], with.header...), '.')
+	token := append(append(scratch.memory[:0], key.header...), '.')
 	token = base64.RawURLEncoding.AppendEncode(token, payload)
-	signature, err := with.signer.Sign(token, with.private)
+	signature, err := key.signer.Sign(token, key.private)
 	if err != nil {
 		return "", fmt.Errorf("tokens: signing: %w", err)
 	}
@@ -135,8 +150,8 @@ func (i *Issuer) sign(claims Claims, to string, with *use) (string, error) {
 	return string(token), nil
 }
 
-// VerifyRefresh verifies a refresh token that this issuer, or another process
-// with the same keys and configuration, has made. The error matches [ErrInvalid].
+// VerifyRefresh verifies a refresh token that this issuer has made, or another
+// process with the same keys and configuration. Every error matches [ErrInvalid].
 func (i *Issuer) VerifyRefresh(compact string) (RefreshToken, error) {
 	now := i.now()
 	scratch := getScratch()
@@ -145,30 +160,32 @@ func (i *Issuer) VerifyRefresh(compact string) (RefreshToken, error) {
 		return RefreshToken{}, err
 	}
 	claims := &scratch.claims
-	if err := claims.check(i.issuer, i.tokenEndpoint, now, 0); err != nil {
+	if err := i.refresh.check(claims); err != nil {
 		return RefreshToken{}, err
 	}
-	return RefreshToken{claims.export(i.tokenEndpoint)}, nil
+	if err := claims.window(0).check(now); err != nil {
+		return RefreshToken{}, err
+	}
+	return RefreshToken{i.refresh.export(claims)}, nil
 }
 
-// VerifyAny verifies a token of either kind that this issuer has made, whatever
-// the clock says of it: for revocation, since people log out late. It is no proof
-// that anybody may do anything now. The error matches [ErrInvalid].
+// VerifyAny verifies an access or refresh token that this issuer has made, whether it
+// has expired or not. It is for revocation: people log out late. What it returns is
+// no proof that anybody may do anything now. Every error matches [ErrInvalid].
 func (i *Issuer) VerifyAny(compact string) (Claims, error) {
-	var always time.Time // of which no key is over
+	var always time.Time // no key has an end before it
 	scratch := getScratch()
 	defer scratch.release()
-	with, err := i.keys.set().verify(compact, typeAny, always, scratch)
+	key, err := i.keys.set().verify(compact, typeAny, always, scratch)
 	if err != nil {
 		return Claims{}, err
 	}
-	claims := &scratch.claims
-	audience := i.audience
-	if with.typ == typeRefresh {
-		audience = i.tokenEndpoint
+	expected := &i.access
+	if key.typ == typeRefresh {
+		expected = &i.refresh
 	}
-	if err := claims.check(i.issuer, audience, time.Unix(claims.Expiry, 0), time.Second); err != nil {
+	if err := expected.check(&scratch.claims); err != nil {
 		return Claims{}, err
 	}
-	return claims.export(audience), nil
+	return expected.export(&scratch.claims), nil
 }

@@ -57,13 +57,13 @@ type Key struct {
 	// []byte, ed25519, *ecdsa or *rsa.
 	private, public any
 
-	access  *use
-	refresh *use // nil without private
+	access  *tokenKey
+	refresh *tokenKey // nil without private
 }
 
-// use is one of the two uses of a key: signing and verifying tokens of one type
-// under one header.
-type use struct {
+// tokenKey is a key as it is used for one type of token: it signs and verifies
+// tokens of that type, under one header.
+type tokenKey struct {
 	key             *Key
 	typ             string
 	algorithm       Algorithm
@@ -73,7 +73,7 @@ type use struct {
 	verifier        jws.Verifier
 }
 
-func newUse(key *Key, typ string, algorithm Algorithm, private, public any) (*use, error) {
+func newTokenKey(key *Key, typ string, algorithm Algorithm, private, public any) (*tokenKey, error) {
 	signer, err := jws.NewSigner(jwa.SignatureAlgorithm(algorithm))
 	if err != nil {
 		return nil, keyError("%w", err)
@@ -82,7 +82,7 @@ func newUse(key *Key, typ string, algorithm Algorithm, private, public any) (*us
 	if err != nil {
 		return nil, keyError("%w", err)
 	}
-	return &use{
+	return &tokenKey{
 		key: key, typ: typ, algorithm: algorithm, header: encodeHeader(typ, algorithm, key.id),
 		private: private, public: public, signer: signer, verifier: verifier,
 	}, nil
@@ -190,7 +190,7 @@ func newKey(id string, raw any) (*Key, error) {
 	if len(key.id) > maxKeyID {
 		return nil, keyError("a key id of %d bytes is longer than %d", len(key.id), maxKeyID)
 	}
-	if key.access, err = newUse(key, typeAccess, key.algorithm, key.private, key.public); err != nil {
+	if key.access, err = newTokenKey(key, typeAccess, key.algorithm, key.private, key.public); err != nil {
 		return nil, err
 	}
 	if material != nil {
@@ -199,7 +199,7 @@ func newKey(id string, raw any) (*Key, error) {
 		if err != nil {
 			return nil, keyError("deriving the refresh token key: %w", err)
 		}
-		if key.refresh, err = newUse(key, typeRefresh, HS512, secret, secret); err != nil {
+		if key.refresh, err = newTokenKey(key, typeRefresh, HS512, secret, secret); err != nil {
 			return nil, err
 		}
 	}

@@ -1,14 +1,18 @@
 package tokens
 
 import (
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // LoadKeys reads a key file with [ParseKeys]. The error names the file and
@@ -25,16 +29,62 @@ func LoadKeys(path string) ([]*Key, error) {
 	return keys, nil
 }
 
-// LoadOrCreateKeys reads a key file; where there is none it first makes one, of
-// mode 0600, with a new key for the algorithm. Of several processes that do so
-// at once one makes the file and all of them read it. created tells whether it
-// was this one.
-func LoadOrCreateKeys(path string, algorithm Algorithm) (keys []*Key, created bool, err error) {
-	keys, err = LoadKeys(path)
-	if !errors.Is(err, fs.ErrNotExist) {
+// KeyFile is a file of keys. [OpenKeyring] reads it for a server, and the methods
+// change it for an operator: keys are added, become active, and are retired. A server
+// takes a change over with [Keyring.Reload].
+//
+// To rotate without downtime: Add, let every server reload, Activate, let every
+// server reload again. Tokens of the old key stay good until they expire.
+//
+// A change replaces the file as a whole, as a JWK set, so that a reader finds the old
+// keys or the new ones. The new file has the owner, the group and the mode of the old
+// one; where they cannot be kept, the old file stays and the method returns an error.
+// Where Path is a symbolic link, the file it leads to is replaced and the link stays.
+// A change is on the disk when its method returns.
+//
+// Changes by two processes at once are not kept apart: let one operator do it. A
+// KeyFile is not safe for concurrent use.
+type KeyFile struct {
+	// Path names the file. [ParseKeys] says what it can hold. Required.
+	Path string
+	// Algorithm is that of the key that OpenKeyring makes where there is no file.
+	// The default is HS512.
+	Algorithm Algorithm
+	// VerifyOnly is for a service that verifies tokens and does not sign any: the
+	// file may hold public keys alone, and OpenKeyring does not make it.
+	VerifyOnly bool
+	// Logger is told of a new file, and warned of a file that others can read or
+	// change: they can sign tokens. The default is slog.Default().
+	Logger *slog.Logger
+	// Now is the clock, time.Now by default.
+	Now func() time.Time
+}
+
+func (f *KeyFile) logger() *slog.Logger { return cmp.Or(f.Logger, slog.Default()) }
+
+func (f *KeyFile) now() time.Time {
+	if f.Now != nil {
+		return f.Now()
+	}
+	return time.Now()
+}
+
+// warnOfMode is no reason to stop: the keys are as good as before, and users are
+// logged in.
+func (f *KeyFile) warnOfMode() {
+	info, err := os.Stat(f.Path)
+	if err == nil && isExposed(info.Mode()) {
+		f.logger().Warn("others can read or change the key file, and so sign tokens; change its mode with: chmod g-w,o-rwx FILE", "file", f.Path, "mode", info.Mode().Perm())
+	}
+}
+
+// open reads the file, which it makes if there is none.
+func (f *KeyFile) open() (keys []*Key, created bool, err error) {
+	keys, err = LoadKeys(f.Path)
+	if f.VerifyOnly || !errors.Is(err, fs.ErrNotExist) {
 		return keys, false, err
 	}
-	key, err := GenerateKey(algorithm)
+	key, err := GenerateKey(cmp.Or(f.Algorithm, HS512))
 	if err != nil {
 		return nil, false, err
 	}
@@ -42,57 +92,12 @@ func LoadOrCreateKeys(path string, algorithm Algorithm) (keys []*Key, created bo
 	if err != nil {
 		return nil, false, err
 	}
-	created, err = createFile(path, append(text, '\n'))
+	created, err = createFile(f.Path, append(text, '\n'))
 	if err != nil {
 		return nil, false, fmt.Errorf("tokens: making the key file: %w", err)
 	}
-	keys, err = LoadKeys(path)
+	keys, err = LoadKeys(f.Path)
 	return keys, created, err
-}
-
-// ErrKeyFileMode: others than the owner and the group can read or change a key
-// file.
-var ErrKeyFileMode = errors.New("tokens: others can read or change the key file")
-
-// CheckKeyFileMode looks at the mode of a key file. Who can read the file can sign
-// tokens. It returns nil if the owner alone can write the file and nobody beyond
-// its group can read it, else an error that matches [ErrKeyFileMode], names the
-// file and says what to do. [LoadKeys] reads such a file all the same: it is for
-// the caller to log the error as a warning, or to stop.
-//
-// It follows symbolic links. The error matches [fs.ErrNotExist] where there is no
-// file. On Windows, whose files have no such mode, it finds nothing.
-func CheckKeyFileMode(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("tokens: looking at the key file: %w", err)
-	}
-	if isExposed(info.Mode()) {
-		return fmt.Errorf("%w: %s has the mode %v; change it with: chmod g-w,o-rwx %[2]s", ErrKeyFileMode, path, info.Mode().Perm())
-	}
-	return nil
-}
-
-// KeyFile is a key file that is changed: keys are added, become active, and are
-// retired. The file is replaced as a whole, as a JWK set, so that a reader finds
-// the old keys or the new ones. A server takes a change over with
-// [Keyring.Replace].
-//
-// The new file has the owner, the group and the mode of the old one. An error
-// leaves the old file in its place if they cannot be kept. Where Path is a symbolic
-// link, the file it leads to is replaced and the link stays. A change is on the
-// disk when its method returns.
-//
-// Changes by two processes at once are not kept apart: let one operator do it. A
-// KeyFile is not safe for concurrent use.
-//
-// To rotate without downtime: Add, let every server read the file, Activate, let
-// every server read it again. Tokens of the old key stay good until they expire.
-type KeyFile struct {
-	// Path names the file, which [LoadKeys] can read.
-	Path string
-	// Now is the clock, time.Now by default.
-	Now func() time.Time
 }
 
 // Add makes a key for the algorithm, in the state [Next]. Where there is no file,
@@ -175,13 +180,6 @@ func find(keys []*Key, id string) *Key {
 	return nil
 }
 
-func (f *KeyFile) now() time.Time {
-	if f.Now != nil {
-		return f.Now()
-	}
-	return time.Now()
-}
-
 func (f *KeyFile) retire(key *Key, lifetime time.Duration) {
 	key.state, key.until = Retired, f.now().Add(lifetime)
 }
@@ -189,6 +187,7 @@ func (f *KeyFile) retire(key *Key, lifetime time.Duration) {
 // change reads the keys, which are nobody else's yet, and writes them back. What
 // has verified its last token goes.
 func (f *KeyFile) change(change func([]*Key) ([]*Key, error)) error {
+	f.warnOfMode()
 	path, err := filepath.EvalSymlinks(f.Path)
 	if err != nil {
 		return fmt.Errorf("tokens: reading the key file %s: %w", f.Path, err)
@@ -236,7 +235,7 @@ func (f *KeyFile) change(change func([]*Key) ([]*Key, error)) error {
 // encodeKeys is the content of a key file.
 func encodeKeys(keys []*Key) ([]byte, error) {
 	set := struct {
-		Keys []json.RawMessage `json:"keys"`
+		Keys []jsontext.Value `json:"keys"`
 	}{}
 	for _, key := range keys {
 		half := key.private
@@ -249,6 +248,6 @@ func encodeKeys(keys []*Key) ([]byte, error) {
 		}
 		set.Keys = append(set.Keys, text)
 	}
-	text, err := json.MarshalIndent(set, "", "  ")
+	text, err := json.Marshal(set, jsontext.WithIndent("  "))
 	return append(text, '\n'), err
 }

@@ -11,6 +11,7 @@ import (
 	"encoding/asn1"
 	"encoding/pem"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -192,7 +193,7 @@ func TestParseKeysRefuses(t *testing.T) {
 	})
 }
 
-func TestLoadOrCreateKeys(t *testing.T) {
+func TestOpenKeyringAtOnce(t *testing.T) {
 	directory := t.TempDir()
 	path := filepath.Join(directory, "test.key")
 	_, err := tokens.LoadKeys(path)
@@ -203,9 +204,10 @@ func TestLoadOrCreateKeys(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range ids {
 		all.Go(func() {
-			keys, created, err := tokens.LoadOrCreateKeys(path, tokens.HS512)
+			ring, err := tokens.OpenKeyring(tokens.KeyFile{Path: path, Algorithm: tokens.EdDSA, Logger: slog.New(slog.DiscardHandler)})
 			if assert.NoError(t, err) {
-				ids[i], made[i] = keys[0].ID(), created
+				ids[i], made[i] = ring.Active().ID(), ring.Created()
+				assert.Equal(t, tokens.EdDSA, ring.Active().Algorithm())
 			}
 		})
 	}
@@ -226,7 +228,7 @@ func TestLoadOrCreateKeys(t *testing.T) {
 	assert.Len(t, entries, 1, "nothing is left beside the file")
 
 	require.NoError(t, os.WriteFile(path, []byte(`{"keys":[]}`), 0o600))
-	_, _, err = tokens.LoadOrCreateKeys(path, tokens.HS512)
+	_, err = tokens.OpenKeyring(tokens.KeyFile{Path: path})
 	require.ErrorIs(t, err, tokens.ErrKey)
 	assert.ErrorContains(t, err, path)
 }

@@ -18,7 +18,7 @@ func TestRemoteVerifierRedirects(t *testing.T) {
 	key := generate(t, tokens.EdDSA)
 	ring, err := tokens.NewKeyring(key)
 	require.NoError(t, err)
-	set, err := ring.PublicJWKs()
+	set, err := ring.PublicJWKs(epoch)
 	require.NoError(t, err)
 	serve := func(w http.ResponseWriter, r *http.Request) {
 		switch to := r.URL.Query().Get("to"); {

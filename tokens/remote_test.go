@@ -56,7 +56,7 @@ func (p *published) keys(t *testing.T, keys ...*tokens.Key) {
 	t.Helper()
 	ring, err := tokens.NewKeyring(keys...)
 	require.NoError(t, err)
-	text, err := ring.PublicJWKs()
+	text, err := ring.PublicJWKs(epoch)
 	require.NoError(t, err)
 	p.text(string(text))
 }
@@ -116,7 +116,7 @@ func TestRemoteVerifierFollowsTheIssuer(t *testing.T) {
 	public := func(key *tokens.Key) string {
 		ring, err := tokens.NewKeyring(key)
 		require.NoError(t, err)
-		text, err := ring.PublicJWKs()
+		text, err := ring.PublicJWKs(epoch)
 		require.NoError(t, err)
 		return string(text)
 	}
@@ -222,7 +222,7 @@ func TestRemoteVerifierUsesNoKeyOfARepeatedID(t *testing.T) {
 	for _, key := range []*tokens.Key{one, good, other} {
 		ring, err := tokens.NewKeyring(key)
 		require.NoError(t, err)
-		set, err := ring.PublicJWKs()
+		set, err := ring.PublicJWKs(epoch)
 		require.NoError(t, err)
 		entries = append(entries, strings.TrimSuffix(strings.TrimPrefix(string(set), `{"keys":[`), `]}`))
 	}

@@ -1,6 +1,7 @@
 package tokens_test
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,7 +44,7 @@ func TestKeyFileRotation(t *testing.T) {
 	require.Len(t, keys, 2)
 	require.NoError(t, k.keys.Replace(keys...))
 	assert.Equal(t, first.ID(), k.keys.Active().ID(), "a next key does not sign, and a raw secret keeps its id")
-	published, err := k.keys.PublicJWKs()
+	published, err := k.keys.PublicJWKs(epoch)
 	require.NoError(t, err)
 	assert.Contains(t, string(published), added.ID())
 	assert.NotContains(t, string(published), first.ID())
@@ -187,43 +188,98 @@ func TestKeyFileKeepsOneKey(t *testing.T) {
 // after that, and others would keep the key for nothing.
 func TestRetiredKeyIsPublishedUntilItsEnd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.key")
-	now := epoch
-	clock := func() time.Time { return now }
-	file := tokens.KeyFile{Path: path, Now: clock}
+	file := tokens.KeyFile{Path: path, Now: func() time.Time { return epoch }}
 	first, err := file.Add(tokens.EdDSA)
 	require.NoError(t, err)
-	second, err := file.Add(tokens.ES256)
+	second, err := file.Add(tokens.HS512)
 	require.NoError(t, err)
 	require.NoError(t, file.Activate(second.ID(), time.Hour))
-	_, keys := load(t, path)
-	ring := &tokens.Keyring{Now: clock}
-	require.NoError(t, ring.Replace(keys...))
+	ring, _ := load(t, path)
 	for _, test := range []struct {
-		now  time.Time
-		both bool
+		now       time.Time
+		published bool
 	}{{epoch, true}, {epoch.Add(time.Hour - 1), true}, {epoch.Add(time.Hour), false}, {epoch.Add(time.Hour * 1000), false}} {
-		now = test.now
-		published, err := ring.PublicJWKs()
+		text, err := ring.PublicJWKs(test.now)
 		require.NoError(t, err)
-		assert.Contains(t, string(published), second.ID())
-		assert.Equal(t, test.both, strings.Contains(string(published), first.ID()), test.now)
+		assert.Equal(t, test.published, strings.Contains(string(text), first.ID()), test.now)
+		assert.Equal(t, test.published, ring.HasPublic(test.now))
+		assert.NotContains(t, string(text), second.ID(), "a secret is never published")
 	}
-
-	// The default clock is that of the machine, which is past the epoch of the tests.
-	ring, err = tokens.NewKeyring(keys...)
-	require.NoError(t, err)
-	published, err := ring.PublicJWKs()
-	require.NoError(t, err)
-	assert.NotContains(t, string(published), first.ID())
 }
 
-// TestKeyringWithoutKeys: a Keyring that was never filled knows no key, and does
-// not panic.
+// TestReload: a server takes over what an operator has changed, and nothing that is
+// broken.
+func TestReload(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.key")
+	file := tokens.KeyFile{Path: path, Now: func() time.Time { return epoch }, Logger: slog.New(slog.DiscardHandler)}
+	ring, err := tokens.OpenKeyring(file)
+	require.NoError(t, err)
+	assert.True(t, ring.Created())
+	first := ring.Active()
+	assert.Equal(t, tokens.HS512, first.Algorithm())
+	again, err := tokens.OpenKeyring(file)
+	require.NoError(t, err)
+	assert.False(t, again.Created())
+	assert.Equal(t, first.ID(), again.Active().ID())
+
+	changes, err := ring.Reload()
+	require.NoError(t, err)
+	assert.Empty(t, changes)
+	second, err := file.Add(tokens.EdDSA)
+	require.NoError(t, err)
+	changes, err = ring.Reload()
+	require.NoError(t, err)
+	assert.Equal(t, tokens.KeyChanges{New: []string{second.ID() + " EdDSA next"}}, changes)
+	require.NoError(t, file.Activate(second.ID(), time.Hour))
+	changes, err = ring.Reload()
+	require.NoError(t, err)
+	assert.Equal(t, tokens.KeyChanges{
+		New:  []string{first.ID() + " HS512 retired until 2026-01-02T04:04:05Z", second.ID() + " EdDSA active"},
+		Gone: []string{first.ID() + " HS512 active", second.ID() + " EdDSA next"},
+	}, changes)
+	inForce := ring.Describe()
+
+	public, err := ring.PublicJWKs(epoch)
+	require.NoError(t, err)
+	good, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for name, content := range map[string]string{
+		"empty": "", "cut": string(good[:len(good)/2]), "no key that signs": string(public), "short": "secret",
+	} {
+		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+		_, err := ring.Reload()
+		require.ErrorIs(t, err, tokens.ErrKey, name)
+		assert.ErrorContains(t, err, path)
+		assert.Equal(t, inForce, ring.Describe(), "the old keys stay in force")
+	}
+	require.NoError(t, os.Remove(path))
+	_, err = ring.Reload()
+	require.ErrorIs(t, err, os.ErrNotExist)
+	assert.Equal(t, inForce, ring.Describe())
+
+	// A service that only verifies may read public keys, and makes no file.
+	_, err = tokens.OpenKeyring(tokens.KeyFile{Path: path, VerifyOnly: true})
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.NoError(t, os.WriteFile(path, public, 0o600))
+	_, err = tokens.OpenKeyring(tokens.KeyFile{Path: path})
+	require.ErrorIs(t, err, tokens.ErrKey)
+	ring, err = tokens.OpenKeyring(tokens.KeyFile{Path: path, VerifyOnly: true})
+	require.NoError(t, err)
+	assert.Equal(t, []string{second.ID() + " EdDSA verifies"}, ring.Describe())
+	_, err = ring.Reload()
+	require.NoError(t, err)
+
+	byHand, err := tokens.NewKeyring(first)
+	require.NoError(t, err)
+	_, err = byHand.Reload()
+	assert.ErrorIs(t, err, tokens.ErrKey, "there is no file to read")
+}
+
 func TestKeyringWithoutKeys(t *testing.T) {
 	ring := new(tokens.Keyring)
 	assert.Nil(t, ring.Active())
 	assert.Empty(t, ring.Keys())
-	published, err := ring.PublicJWKs()
+	published, err := ring.PublicJWKs(epoch)
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"keys":[]}`, string(published))
 	verifier, err := tokens.NewVerifier(tokens.VerifierConfig{Keys: ring, Issuer: issuerURL})

@@ -384,8 +384,8 @@ func TestConfigurationErrorsNameEachField(t *testing.T) {
 		_, err = tokens.NewIssuer(tokens.IssuerConfig{Keys: k.keys, Issuer: issuer})
 		assert.ErrorContains(t, err, "Issuer must be", issuer)
 	}
-	_, err = tokens.NewIssuer(tokens.IssuerConfig{Keys: k.keys, Issuer: issuerURL, TokenEndpoint: issuerURL})
-	assert.ErrorContains(t, err, "TokenEndpoint must differ")
+	_, err = tokens.NewIssuer(tokens.IssuerConfig{Keys: k.keys, Issuer: issuerURL, Audience: issuerURL + "/token"})
+	assert.ErrorContains(t, err, "Audience must not be the token endpoint")
 }
 
 func FuzzVerify(f *testing.F) {
@@ -410,4 +410,45 @@ func FuzzVerify(f *testing.F) {
 			require.ErrorIs(t, err, tokens.ErrInvalid)
 		}
 	})
+}
+
+// TestSignRefusesWhatVerifyWould: no token leaves the issuer that no verifier accepts.
+func TestSignRefusesWhatVerifyWould(t *testing.T) {
+	k := newKit(t)
+	for name, change := range map[string]func(*tokens.Claims){
+		"no subject":       func(c *tokens.Claims) { c.Subject = "" },
+		"no client":        func(c *tokens.Claims) { c.ClientID = "" },
+		"no session":       func(c *tokens.Claims) { c.SessionID = "" },
+		"no generation":    func(c *tokens.Claims) { c.Generation = 0 },
+		"expired":          func(c *tokens.Claims) { c.Expiry = epoch },
+		"no expiry":        func(c *tokens.Claims) { c.Expiry = time.Time{} },
+		"subject no UTF-8": func(c *tokens.Claims) { c.Subject = "\xff" },
+	} {
+		bad := claims
+		change(&bad)
+		_, err := k.issuer.SignAccess(bad)
+		assert.ErrorIs(t, err, tokens.ErrInvalid, name)
+		_, err = k.issuer.SignRefresh(bad)
+		assert.ErrorIs(t, err, tokens.ErrInvalid, name)
+	}
+}
+
+func TestIssuerKnowsItsURLs(t *testing.T) {
+	k := newKit(t)
+	assert.Equal(t, issuerURL, k.issuer.URL())
+	assert.Equal(t, "api", k.issuer.Audience())
+	assert.Equal(t, issuerURL+"/token", k.issuer.TokenEndpoint())
+	assert.Same(t, k.keys, k.issuer.Keys())
+	assert.Same(t, k.issuer.Verifier(), k.issuer.Verifier(), "all who use it share its memory")
+	token, err := k.issuer.SignAccess(claims)
+	require.NoError(t, err)
+	_, err = k.issuer.Verifier().Verify(t.Context(), token)
+	assert.NoError(t, err)
+	for issuer, good := range map[string]bool{
+		"https://h": true, "https://h/": true, "https://h/tenant/a": true, "https://h/tenant/a/": true, "http://h:1/%C3%A9": true,
+		"https://h//a": false, "https://h/a/../b": false, "https://h/{a}": false, "https://h/a b": false, "https://h/a#": false,
+	} {
+		_, err := tokens.NewIssuer(tokens.IssuerConfig{Keys: k.keys, Issuer: issuer})
+		assert.Equal(t, good, err == nil, issuer)
+	}
 }

@@ -1,6 +1,7 @@
 package tokens
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -34,8 +35,7 @@ type VerifierConfig struct {
 // than the cost of verifying theirs again, a few microseconds.
 type Verifier struct {
 	keys     *Keyring
-	issuer   string
-	audience []string // one
+	expected expectation
 	leeway   time.Duration
 	now      func() time.Time
 	cache    *cache // nil where it is off
@@ -57,16 +57,12 @@ func NewVerifier(config VerifierConfig) (*Verifier, error) {
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("tokens: verifier configuration: %s", strings.Join(problems, "; "))
 	}
-	if config.Audience == "" {
-		config.Audience = config.Issuer
-	}
 	if config.Now == nil {
 		config.Now = time.Now
 	}
 	return &Verifier{
 		keys:     config.Keys,
-		issuer:   config.Issuer,
-		audience: []string{config.Audience},
+		expected: expect(config.Issuer, cmp.Or(config.Audience, config.Issuer)),
 		leeway:   config.Leeway,
 		now:      config.Now,
 		cache:    newCache(config.CacheBytes),
@@ -89,53 +85,21 @@ func (v *Verifier) Verify(_ context.Context, compact string) (AccessToken, error
 	}
 	scratch := getScratch()
 	defer scratch.release()
-	with, err := set.verify(compact, typeAccess, now, scratch)
+	key, err := set.verify(compact, typeAccess, now, scratch)
 	if err != nil {
 		return AccessToken{}, err
 	}
 	claims := &scratch.claims
-	if err := claims.check(v.issuer, v.audience, now, v.leeway); err != nil {
+	if err := v.expected.check(claims); err != nil {
 		return AccessToken{}, err
 	}
-	token := AccessToken{claims.export(v.audience)}
+	window := claims.window(v.leeway)
+	if err := window.check(now); err != nil {
+		return AccessToken{}, err
+	}
+	token := AccessToken{v.expected.export(claims)}
 	if v.cache != nil && v.keys.set() == set { // else a key that was removed meanwhile may have signed it
-		v.cache.put(compact, &cached{token: token, set: set, key: with.key, window: claims.window(v.leeway)})
+		v.cache.put(compact, &cached{token: token, set: set, key: key.key, window: window})
 	}
 	return token, nil
-}
-
-// check compares the claims with what is expected of them. "iat" is not compared
-// with the clock: the clocks of two processes differ.
-func (c *wireClaims) check(issuer string, audience []string, now time.Time, leeway time.Duration) error {
-	switch {
-	case c.Issuer != issuer:
-		return ErrIssuer
-	case !c.Audience.has(audience[0]):
-		return ErrAudience
-	}
-	w := c.window(leeway)
-	return w.check(now)
-}
-
-// window is when a token is good, which is all that the clock changes about it.
-type window struct {
-	from, until time.Time // from may be zero
-}
-
-func (c *wireClaims) window(leeway time.Duration) window {
-	w := window{until: time.Unix(c.Expiry, 0).Add(leeway)}
-	if c.notBefore != 0 {
-		w.from = time.Unix(c.notBefore, 0).Add(-leeway)
-	}
-	return w
-}
-
-func (w *window) check(now time.Time) error {
-	switch {
-	case !now.Before(w.until):
-		return ErrExpired
-	case now.Before(w.from):
-		return ErrNotYetValid
-	}
-	return nil
 }

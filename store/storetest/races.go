@@ -98,7 +98,7 @@ func testLoginRaces(t *testing.T, backend store.Backend) {
 				if i == 0 {
 					return end(account.ID)
 				}
-				proven, err := accounts.Authenticate(ctx, login, "old")
+				proven, err := accounts.VerifyPassword(ctx, login, "old")
 				if err != nil {
 					return err
 				}
@@ -115,7 +115,7 @@ func testLoginRaces(t *testing.T, backend store.Backend) {
 				require.NoError(t, err)
 				assert.Empty(t, sessions, "%s: a session is left", name)
 			}
-			_, err = accounts.Authenticate(ctx, login, "old")
+			_, err = accounts.VerifyPassword(ctx, login, "old")
 			assert.ErrorIs(t, err, store.ErrCredentials, "%s: the old password is left", name)
 		}
 	}

@@ -1,0 +1,109 @@
+package grant
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/tokens"
+)
+
+// Config configures a [Server].
+type Config struct {
+	// Accounts knows who may log in, and keeps the sessions. Required.
+	Accounts *store.Accounts
+	// Issuer signs the tokens, and its URL is where the endpoints stand. Required.
+	Issuer *tokens.Issuer
+
+	// AccessTTL is how long an access token is good, in whole seconds. The
+	// default is 15 minutes. Refresh tokens live as long as their session.
+	AccessTTL time.Duration
+	// Clients, if set, are the only clients that may use the server, each with the
+	// grants and lifetimes of its own. Without it the server records the client_id
+	// that a client sends, and checks no secret.
+	Clients ClientRegistry
+	// DefaultClientID is what tokens say of a client that sends no well-formed
+	// client_id. The default is "default".
+	DefaultClientID string
+	// MayIntrospect, if set, reports whether a request that names no confidential
+	// client may ask about tokens. The method MayIntrospect of
+	// middleware.Authenticator makes one, for callers with an access token. Without
+	// it only confidential clients with Client.MayIntrospect may ask.
+	//
+	// An error that matches tokens.ErrInvalid, or that store.Refused is true for,
+	// says that the request has a bad access token. Any other error counts as an
+	// outage.
+	MayIntrospect func(*http.Request) (bool, error)
+	// AcceptJSON lets clients send JSON objects with the members of the form. The
+	// default is off, as RFC 6749 knows forms only.
+	AcceptJSON bool
+	// RecordOrigin keeps the client's address and user agent in the session, so that
+	// users recognize their sessions. The default is off.
+	RecordOrigin bool
+
+	// Approve, if set, is asked once the password was found right, before the
+	// session starts. If it returns an *Error, that is the answer: for example that
+	// a second factor is missing. Any other error is answered with 503.
+	Approve func(ctx context.Context, account *store.Account, request PasswordRequest) error
+	// Event, if set, is called with what happens, on the goroutine of the request.
+	// The default writes to Logger.
+	Event func(ctx context.Context, event Event)
+	// Logger is told of outages. The default is slog.Default().
+	Logger *slog.Logger
+	// ClientAddress returns the address of a request's client, for events and
+	// sessions. The default is the peer of the connection. Behind a proxy, set a
+	// function that reads the proxy's header.
+	ClientAddress func(*http.Request) string
+	// Now is the clock, time.Now by default.
+	Now func() time.Time
+}
+
+// NewServer checks the whole configuration and returns one error that names each
+// wrong field.
+func NewServer(config Config) (*Server, error) {
+	var problems []string
+	if config.Accounts == nil {
+		problems = append(problems, "Accounts is required")
+	}
+	if config.Issuer == nil {
+		problems = append(problems, "Issuer is required")
+	}
+	config.AccessTTL = cmp.Or(config.AccessTTL, 15*time.Minute)
+	if config.AccessTTL < time.Second {
+		problems = append(problems, "AccessTTL must be at least a second")
+	}
+	config.DefaultClientID = cmp.Or(config.DefaultClientID, "default")
+	if !wellFormedClientID(config.DefaultClientID) {
+		problems = append(problems, "DefaultClientID must be 1 to 256 printable ASCII characters")
+	}
+	config.Logger = cmp.Or(config.Logger, slog.Default())
+	if config.Event == nil {
+		config.Event = func(ctx context.Context, event Event) {
+			config.Logger.LogAttrs(ctx, event.level(), string(event.Type), event.attributes()...)
+		}
+	}
+	if config.ClientAddress == nil {
+		config.ClientAddress = peerAddress
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	if len(problems) > 0 {
+		return nil, fmt.Errorf("grant: configuration: %s", strings.Join(problems, "; "))
+	}
+	return &Server{config: config, accessTTL: int64(config.AccessTTL / time.Second)}, nil
+}
+
+func peerAddress(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}

@@ -1,0 +1,68 @@
+package grant
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Endpoint is an HTTP endpoint of a [Server] and the path where clients look for it.
+type Endpoint struct {
+	// Path follows from the URL of the issuer. For the issuer
+	// https://h.example/tenant/a the token endpoint is at /tenant/a/token.
+	Path    string
+	Handler http.Handler
+}
+
+// Mux is where endpoints are mounted. *http.ServeMux and the routers that are made
+// like it are Muxes.
+type Mux interface {
+	Handle(pattern string, handler http.Handler)
+}
+
+// Mount mounts all endpoints of the server, each at its path. For a router that is no
+// [Mux], or to leave an endpoint out, use [Server.Endpoints].
+func (s *Server) Mount(mux Mux) {
+	for _, endpoint := range s.Endpoints() {
+		mux.Handle(endpoint.Path, endpoint.Handler)
+	}
+}
+
+// Endpoints lists all endpoints of the server. The introspection endpoint is among
+// them where somebody may use it: with Config.Clients or Config.MayIntrospect.
+func (s *Server) Endpoints() []Endpoint {
+	base := s.basePath()
+	endpoints := []Endpoint{
+		{base + pathToken, s.TokenHandler()},
+		{base + pathRevoke, s.RevocationHandler()},
+		{base + pathJWKS, s.JWKSHandler()},
+		{pathMetadata + base, s.MetadataHandler()}, // RFC 8414 section 3.1
+	}
+	if s.introspects() {
+		endpoints = append(endpoints, Endpoint{base + pathIntrospect, s.IntrospectionHandler()})
+	}
+	return endpoints
+}
+
+// The paths below the issuer, but for that of the metadata.
+const (
+	pathToken      = "/token" // where tokens.Issuer has it
+	pathRevoke     = "/revoke"
+	pathIntrospect = "/introspect"
+	pathJWKS       = "/.well-known/jwks.json"
+	pathMetadata   = "/.well-known/oauth-authorization-server"
+)
+
+// basePath is the path of the issuer, without a slash at its end.
+func (s *Server) basePath() string {
+	location, err := url.Parse(s.config.Issuer.URL())
+	if err != nil {
+		return "" // tokens.NewIssuer has parsed it
+	}
+	return strings.TrimSuffix(location.Path, "/")
+}
+
+// urlOf is the absolute URL of a path below the issuer.
+func (s *Server) urlOf(path string) string {
+	return strings.TrimSuffix(s.config.Issuer.URL(), "/") + path
+}
