@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
@@ -24,49 +23,51 @@ func (i *index) name() string { return i.field + "_1" } // as the server would c
 
 // ensureIndexes creates what is missing. An index that is there with other
 // properties is never dropped: on it may depend what this package does not know.
-func (s *Store) ensureIndexes(ctx context.Context, logger *slog.Logger) error {
+func (s *Store) ensureIndexes(ctx, opening context.Context, config Config) error {
+	var missing []index
 	for _, needed := range []index{
 		{collection: s.accounts, field: "name", unique: true},
 		{collection: s.accounts, field: "email_key", unique: true},
 		{collection: s.records, field: "expires", ttl: true},
 	} {
-		there, err := s.findIndex(ctx, needed)
-		if err != nil && needed.ttl && !errors.Is(err, errListIndexes) {
-			logger.Warn("expired records may stay longer, or go sooner, than they should", "error", err)
-			continue
-		}
-		if err != nil {
+		there, err := s.findIndex(opening, needed)
+		switch {
+		case err != nil && needed.ttl && !errors.Is(err, errListIndexes):
+			config.Logger.Warn("expired records may stay longer, or go sooner, than they should", "error", err)
+		case err != nil:
 			return err
+		case !there:
+			missing = append(missing, needed)
 		}
-		if there {
-			continue
-		}
-		err = s.createIndex(ctx, needed)
-		if refused := (mongo.CommandError{}); needed.ttl && errors.As(err, &refused) {
-			logger.Warn("the server refuses TTL indexes: this process removes expired records by itself", "error", err)
+	}
+	for _, needed := range missing {
+		config.Logger.Info("building an index: on a large collection this can take minutes", "collection", needed.collection.Name(), "index", needed.name())
+		err := needed.create(ctx, config.IndexTimeout)
+		if refused := (mongo.CommandError{}); needed.ttl && errors.As(err, &refused) && refused.Code != codeMaxTimeExpired {
+			config.Logger.Warn("the server refuses TTL indexes: this process removes expired records by itself", "error", err)
 			s.reaps = true
 			needed.ttl = false
-			err = s.createIndex(ctx, needed)
+			err = needed.create(ctx, config.IndexTimeout)
 		}
 		if err != nil {
-			return fmt.Errorf("creating index %s of collection %s: %w", needed.name(), needed.collection.Name(), err)
+			return fmt.Errorf("building index %s of collection %s: %w", needed.name(), needed.collection.Name(), err)
 		}
 	}
 	return nil
 }
 
-func (s *Store) createIndex(ctx context.Context, needed index) error {
-	ctx, cancel := s.deadline(ctx)
+func (i *index) create(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	properties := options.Index().SetName(needed.name())
-	if needed.unique {
+	properties := options.Index().SetName(i.name())
+	if i.unique {
 		properties.SetUnique(true)
 	}
-	if needed.ttl {
+	if i.ttl {
 		properties.SetExpireAfterSeconds(int32(garbageAge / time.Second))
 	}
-	_, err := needed.collection.Indexes().CreateOne(ctx, mongo.IndexModel{
-		Keys: bson.D{{Key: needed.field, Value: 1}}, Options: properties,
+	_, err := i.collection.Indexes().CreateOne(ctx, mongo.IndexModel{
+		Keys: bson.D{{Key: i.field, Value: 1}}, Options: properties,
 	})
 	return err
 }
@@ -86,8 +87,6 @@ var errListIndexes = errors.New("listing the indexes")
 
 // findIndex compares by itself: not every server reports a conflict.
 func (s *Store) findIndex(ctx context.Context, needed index) (there bool, err error) {
-	ctx, cancel := s.deadline(ctx)
-	defer cancel()
 	cursor, err := needed.collection.Indexes().List(ctx)
 	var found []foundIndex
 	if err == nil {
@@ -117,7 +116,11 @@ func (s *Store) findIndex(ctx context.Context, needed index) (there bool, err er
 	return false, nil
 }
 
-const codeNamespaceNotFound = 26
+// Codes of the server.
+const (
+	codeNamespaceNotFound = 26
+	codeMaxTimeExpired    = 50
+)
 
 func onlyKey(keys bson.Raw, field string) bool {
 	elements, err := keys.Elements()

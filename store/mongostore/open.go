@@ -34,21 +34,21 @@ func Open(ctx context.Context, uri string, config Config) (*Store, error) {
 }
 
 func open(ctx context.Context, uri, name string, config Config) (*Store, error) {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	opening, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	settings := options.Client().ApplyURI(uri)
 	if err := settings.Validate(); err != nil {
 		return nil, err
 	}
-	client, err := mongo.Connect(ctx, settings)
+	client, err := mongo.Connect(opening, settings)
 	if err != nil {
 		return nil, err
 	}
-	if err = client.Ping(ctx, nil); err != nil {
+	if err = client.Ping(opening, nil); err != nil {
 		err = fmt.Errorf("the server does not answer: %w", err)
 	} else {
 		var s *Store
-		if s, err = New(ctx, client.Database(name), config); err == nil {
+		if s, err = newStore(ctx, opening, client.Database(name), config); err == nil {
 			s.client = client
 			return s, nil
 		}

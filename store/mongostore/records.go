@@ -3,6 +3,7 @@ package mongostore
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
@@ -18,6 +19,8 @@ type record struct {
 	Value   []byte    `bson:"value"`
 	Expires time.Time `bson:"expires"`
 	Version int64     `bson:"version"`
+	// Unknown is what newer versions of this package have added.
+	Unknown map[string]any `bson:",inline"`
 }
 
 // garbageAge is how long after its expiry a record is removed. Until then it only
@@ -25,60 +28,127 @@ type record struct {
 // still count on.
 const garbageAge = time.Hour
 
-// UpdateRecord is as [store.Backend] says. Lost replies are settled as in
-// [Store.Update].
+// UpdateRecord is as [store.Backend] says. Lost replies, a missing majority and
+// others who write the same key are dealt with as in [Store.Update]. An error of
+// change is returned without a look at the majority: it promises nothing.
 func (s *Store) UpdateRecord(ctx context.Context, key string, now time.Time, change func(*store.Record) error) error {
-	ctx, cancel := s.deadline(ctx)
-	defer cancel()
-	var w writer
-	for {
-		var current record
-		err := s.records.FindOne(ctx, bson.D{{Key: "_id", Value: key}}).Decode(&current)
-		found := err == nil
-		if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
-			return unavailable("reading a record", err)
-		}
-		if found && w.mine(current.Version) {
-			break
-		}
-		var value store.Record
-		if found && now.Before(current.Expires) {
-			value = store.Record{Value: current.Value, Expires: current.Expires}
-		}
-		if err := change(&value); err != nil {
-			return unlessUnchanged(err)
-		}
-		if len(value.Value) == 0 && !found {
-			break
-		}
-		done, err := s.writeRecord(ctx, found, current.Version, record{key, value.Value, value.Expires, w.next()})
-		if done {
-			break
-		}
-		if mongo.IsDuplicateKeyError(err) {
-			err = nil // another was first
-		}
-		if err := w.retry(ctx, err); err != nil {
-			return err
-		}
+	err := s.updateRecord(ctx, key, now, change)
+	if err == nil {
+		s.reap(ctx, now)
 	}
-	s.reap(ctx, now)
-	return nil
+	return err
 }
 
-// writeRecord inserts, replaces or removes, if the record is still as it was read.
-func (s *Store) writeRecord(ctx context.Context, found bool, version int64, next record) (done bool, err error) {
-	filter := bson.D{{Key: "_id", Value: next.Key}, {Key: "version", Value: version}}
-	switch {
-	case len(next.Value) == 0:
-		result, err := s.records.DeleteOne(ctx, filter)
-		return err == nil && result.DeletedCount > 0, err
-	case !found:
-		_, err := s.records.InsertOne(ctx, next)
+func (s *Store) updateRecord(caller context.Context, key string, now time.Time, change func(*store.Record) error) error {
+	written, err := s.recordQueue.enter(caller, key, s.patience())
+	if err != nil {
+		return unavailable("waiting to write a record", err)
+	}
+	defer func() { s.recordQueue.leave(key, written) }()
+	ctx, cancel, err := s.begin(caller)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	w := &writer{caller: caller}
+	u := recordUpdate{Store: s, writer: w, key: key, now: now, change: change, left: written}
+	written = nil
+	err = w.run(ctx, func() (bool, error) { return u.try(ctx) })
+	written = u.written
+	return err
+}
+
+// recordUpdate is one call of UpdateRecord.
+type recordUpdate struct {
+	*Store
+	*writer
+	key    string
+	now    time.Time
+	change func(*store.Record) error
+
+	left    *record // what the call before has written, to begin with
+	written *record // what this call has written
+	removed bool    // the server has said that this call has removed the record
+}
+
+func (u *recordUpdate) try(ctx context.Context) (done bool, err error) {
+	if u.removed {
+		err := confirmAbsent(ctx, u.records, u.key)
 		return err == nil, err
 	}
-	result, err := s.records.ReplaceOne(ctx, filter, next)
-	return err == nil && result.MatchedCount > 0, err
+	current, err := u.read(ctx)
+	if err != nil {
+		return true, err
+	}
+	if current != nil && u.mine(current.Version) {
+		return confirm(ctx, u.records, u.key, current.Version)
+	}
+	next := record{Key: u.key}
+	var value store.Record
+	if current != nil && u.now.Before(current.Expires) {
+		value = store.Record{Value: current.Value, Expires: current.Expires}
+		next.Unknown = current.Unknown
+	}
+	err = u.change(&value)
+	switch {
+	case err != nil && !errors.Is(err, store.ErrUnchanged):
+		return true, err
+	case err != nil && current != nil:
+		return confirm(ctx, u.records, u.key, current.Version)
+	case err != nil || len(value.Value) == 0 && current == nil:
+		err := confirmAbsent(ctx, u.records, u.key)
+		return err == nil, err
+	}
+	next.Value, next.Expires, next.Version = value.Value, value.Expires, u.next()
+	return u.write(ctx, current, &next)
+}
+
+// read returns nil where there is no record.
+func (u *recordUpdate) read(ctx context.Context) (*record, error) {
+	if left := u.left; left != nil {
+		u.left = nil
+		return left, nil // nobody else has it
+	}
+	found := new(record)
+	err := u.records.FindOne(ctx, bson.D{{Key: "_id", Value: u.key}}).Decode(found)
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, unavailable("reading a record", err)
+	}
+	return found, nil
+}
+
+// write inserts, replaces or removes, if the record is still as it was read.
+func (u *recordUpdate) write(ctx context.Context, current, next *record) (done bool, err error) {
+	if current == nil {
+		_, err := u.records.InsertOne(ctx, next)
+		if mongo.IsDuplicateKeyError(err) {
+			return false, nil // another was first
+		}
+		return u.wrote(next, err == nil), err
+	}
+	filter := bson.D{{Key: "_id", Value: u.key}, {Key: "version", Value: current.Version}}
+	if len(next.Value) == 0 {
+		result, err := u.records.DeleteOne(ctx, filter)
+		if err != nil {
+			_, u.removed = mayHaveRemoved(err)
+			return false, err
+		}
+		return result.DeletedCount > 0, nil
+	}
+	result, err := u.records.ReplaceOne(ctx, filter, next)
+	return u.wrote(next, err == nil && result.MatchedCount > 0), err
+}
+
+func (u *recordUpdate) wrote(next *record, done bool) bool {
+	if done {
+		copied := *next
+		copied.Value = slices.Clone(next.Value) // the caller may go on to use its own
+		u.written = &copied
+	}
+	return done
 }
 
 const (
@@ -93,6 +163,11 @@ func (s *Store) reap(ctx context.Context, now time.Time) {
 	if !s.reaps || s.updates.Add(1)%reapEvery != 0 {
 		return
 	}
+	ctx, cancel, err := s.begin(ctx)
+	if err != nil {
+		return
+	}
+	defer cancel()
 	garbage := bson.D{{Key: "expires", Value: bson.D{{Key: "$lt", Value: now.Add(-garbageAge)}}}}
 	cursor, err := s.records.Find(ctx, garbage, options.Find().SetLimit(reapAtOnce))
 	if err != nil {

@@ -37,7 +37,9 @@ func (p *proxy) limit(direction string, toxicity float64) {
 	p.add("limit_data", direction, toxicity, `{"bytes":0}`)
 }
 
+// latency is that of each direction.
 func (p *proxy) latency(milliseconds int) {
+	p.add("latency", "upstream", 1, fmt.Sprintf(`{"latency":%d}`, milliseconds))
 	p.add("latency", "downstream", 1, fmt.Sprintf(`{"latency":%d}`, milliseconds))
 }
 

@@ -1,0 +1,174 @@
+package faulttest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/mongostore"
+	"github.com/oauthsv/oauthsv/store/mongostore/mongotest"
+	"github.com/oauthsv/oauthsv/store/password"
+)
+
+// wireKit is an account service behind a wireProxy, and a look past the proxy.
+type wireKit struct {
+	*wireProxy
+	backend  *mongostore.Store
+	accounts *store.Accounts
+	direct   *mongostore.Store
+}
+
+func newWireKit(t *testing.T, uri string, config mongostore.Config) *wireKit {
+	t.Helper()
+	k := &wireKit{wireProxy: newWireProxy(t, uri)}
+	open := func(uri string, config mongostore.Config) *mongostore.Store {
+		backend, err := mongostore.Open(t.Context(), uri, config)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = backend.Close() })
+		return backend
+	}
+	k.direct, k.backend = open(uri, mongostore.Config{}), open(k.uri, config)
+	hasher, err := password.New(password.Config{Memory: 8, Iterations: 1})
+	require.NoError(t, err)
+	k.accounts, err = store.NewAccounts(store.Config{Backend: k.backend, Passwords: hasher})
+	require.NoError(t, err)
+	return k
+}
+
+func blank(name string) *store.Account {
+	return &store.Account{ID: store.NewID(), Name: name, EmailKey: name + "@example.org"}
+}
+
+// write is one kind of write. prepare runs while all is well and returns the call,
+// and a check that it was done once.
+type write struct {
+	name    string
+	prepare func(*testing.T, *wireKit) (call func(context.Context) error, done func(*testing.T))
+}
+
+// writes are all the kinds there are, through the account service and bare.
+var writes = []write{
+	{"accounts: create", func(t *testing.T, k *wireKit) (func(context.Context) error, func(*testing.T)) {
+		return func(ctx context.Context) error {
+				_, err := k.accounts.Create(ctx, store.NewAccount{Name: "new", Email: "new@example.org"})
+				return err
+			}, func(t *testing.T) {
+				_, err := k.direct.FindByName(t.Context(), "new")
+				assert.NoError(t, err)
+			}
+	}},
+	onSession("accounts: refresh", func(ctx context.Context, k *wireKit, ref store.SessionRef) error {
+		_, err := k.accounts.RefreshSession(ctx, ref, store.Lifetimes{})
+		return err
+	}, func(t *testing.T, found *store.Account) { assert.Equal(t, int64(2), found.Sessions[0].Generation) }),
+	onSession("accounts: end a session", func(ctx context.Context, k *wireKit, ref store.SessionRef) error {
+		return k.accounts.EndSession(ctx, ref.AccountID, ref.SessionID)
+	}, func(t *testing.T, found *store.Account) { assert.Empty(t, found.Sessions) }),
+	onSession("accounts: set the password", func(ctx context.Context, k *wireKit, ref store.SessionRef) error {
+		return k.accounts.SetPassword(ctx, ref.AccountID, "new")
+	}, func(t *testing.T, found *store.Account) { assert.NotEmpty(t, found.PasswordHash) }),
+	onSession("accounts: disable", func(ctx context.Context, k *wireKit, ref store.SessionRef) error {
+		return k.accounts.Disable(ctx, ref.AccountID)
+	}, func(t *testing.T, found *store.Account) { assert.True(t, found.Disabled) }),
+	onSession("accounts: remove", func(ctx context.Context, k *wireKit, ref store.SessionRef) error {
+		return k.accounts.Remove(ctx, ref.AccountID)
+	}, nil),
+	{"bare: create", func(t *testing.T, k *wireKit) (func(context.Context) error, func(*testing.T)) {
+		account := blank("new")
+		return func(ctx context.Context) error { return k.backend.Create(ctx, account) }, func(t *testing.T) {
+			_, err := k.direct.FindByID(t.Context(), account.ID)
+			assert.NoError(t, err)
+		}
+	}},
+	onSession("bare: update", func(ctx context.Context, k *wireKit, ref store.SessionRef) error {
+		return k.backend.Update(ctx, ref.AccountID, func(a *store.Account) error { a.Phone += "1"; return nil })
+	}, func(t *testing.T, found *store.Account) { assert.Equal(t, "1", found.Phone) }),
+	onSession("bare: nothing to write", func(ctx context.Context, k *wireKit, ref store.SessionRef) error {
+		return k.backend.Update(ctx, ref.AccountID, func(a *store.Account) error { return store.ErrUnchanged })
+	}, func(*testing.T, *store.Account) {}),
+	onSession("bare: delete", func(ctx context.Context, k *wireKit, ref store.SessionRef) error {
+		return k.backend.Delete(ctx, ref.AccountID)
+	}, nil),
+	onRecord("bare: add a record", "", func(r *store.Record) error { r.Value = append(r.Value, '1'); return nil }, "1"),
+	onRecord("bare: change a record", "0", func(r *store.Record) error { r.Value = append(r.Value, '1'); return nil }, "01"),
+	onRecord("bare: remove a record", "0", func(r *store.Record) error { r.Value = nil; return nil }, ""),
+	onRecord("bare: leave a record", "0", func(r *store.Record) error { return store.ErrUnchanged }, "0"),
+	onRecord("bare: leave no record", "", func(r *store.Record) error { return store.ErrUnchanged }, ""),
+}
+
+// onSession is a write to an account with one session; check nil means that the
+// account is gone afterwards.
+func onSession(name string, call func(context.Context, *wireKit, store.SessionRef) error, check func(*testing.T, *store.Account)) write {
+	return write{name, func(t *testing.T, k *wireKit) (func(context.Context) error, func(*testing.T)) {
+		account, err := k.accounts.Create(t.Context(), store.NewAccount{Name: "ada", Email: "ada@example.org"})
+		require.NoError(t, err)
+		state, err := k.accounts.StartSession(t.Context(), account, store.NewSession{ClientID: "app"})
+		require.NoError(t, err)
+		ref := store.SessionRef{AccountID: account.ID, SessionID: state.Session.ID, Generation: 1}
+		return func(ctx context.Context) error { return call(ctx, k, ref) }, func(t *testing.T) {
+			found, err := k.direct.FindByID(t.Context(), account.ID)
+			if check == nil {
+				assert.ErrorIs(t, err, store.ErrNotFound)
+				return
+			}
+			require.NoError(t, err)
+			check(t, found)
+		}
+	}}
+}
+
+func onRecord(name, before string, change func(*store.Record) error, after string) write {
+	return write{name, func(t *testing.T, k *wireKit) (func(context.Context) error, func(*testing.T)) {
+		now := time.Now()
+		if before != "" {
+			require.NoError(t, k.direct.UpdateRecord(t.Context(), "key", now, func(r *store.Record) error {
+				r.Value, r.Expires = []byte(before), now.Add(time.Hour)
+				return nil
+			}))
+		}
+		return func(ctx context.Context) error {
+				return k.backend.UpdateRecord(ctx, "key", now, func(r *store.Record) error {
+					r.Expires = now.Add(time.Hour)
+					return change(r)
+				})
+			}, func(t *testing.T) {
+				assert.NoError(t, k.direct.UpdateRecord(t.Context(), "key", now, func(r *store.Record) error {
+					assert.Equal(t, after, string(r.Value))
+					return store.ErrUnchanged
+				}))
+			}
+	}}
+}
+
+// TestNoMajorityIsNoSuccess: while the server says of each write that no majority
+// has it, no call succeeds, nor does one that is tried again and finds its work
+// done: a failover could undo it.
+func TestNoMajorityIsNoSuccess(t *testing.T) {
+	for _, kind := range writes {
+		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
+			k := newWireKit(t, mongotest.URI(t), mongostore.Config{Timeout: timeout / 2})
+			call, _ := kind.prepare(t, k)
+			k.failMajority(-1)
+			assert.ErrorIs(t, call(t.Context()), store.ErrUnavailable, "the first time")
+			assert.ErrorIs(t, call(t.Context()), store.ErrUnavailable, "tried again")
+		})
+	}
+}
+
+// TestMajorityAfterAWhile: the call waits for the majority and does its work once.
+func TestMajorityAfterAWhile(t *testing.T) {
+	for _, kind := range writes {
+		t.Run(kind.name, func(t *testing.T) {
+			k := newWireKit(t, mongotest.URI(t), mongostore.Config{})
+			call, done := kind.prepare(t, k)
+			k.failMajority(4)
+			assert.NoError(t, call(t.Context()))
+			done(t)
+		})
+	}
+}

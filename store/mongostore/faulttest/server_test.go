@@ -1,0 +1,170 @@
+package faulttest
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/bson"
+	"go.mongodb.org/mongo-driver/mongo"
+	"go.mongodb.org/mongo-driver/mongo/options"
+
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/mongostore"
+	"github.com/oauthsv/oauthsv/store/mongostore/mongotest"
+)
+
+// TestTakenInOtherWords: some servers report a value that is taken with a code and
+// a text of their own.
+func TestTakenInOtherWords(t *testing.T) {
+	for _, code := range []int32{11000, 1, 8000} {
+		k := newWireKit(t, mongotest.URI(t), mongostore.Config{})
+		ada := blank("ada")
+		require.NoError(t, k.backend.Create(t.Context(), ada))
+		require.NoError(t, k.backend.Create(t.Context(), blank("grace")))
+		k.hooks.Store(&hooks{reply: func(_, reply *message) {
+			if reply.body.Lookup("writeErrors").Type == bson.TypeArray {
+				reply.set("writeErrors", bson.A{bson.D{
+					{Key: "index", Value: int32(0)}, {Key: "code", Value: code}, {Key: "errmsg", Value: "unique_violation"},
+				}})
+			}
+			if reply.body.Lookup("code").Type == bson.TypeInt32 {
+				reply.set("code", code)
+				reply.set("codeName", "Other")
+				reply.set("errmsg", "unique_violation")
+			}
+		}})
+		change := func(name, email string) error {
+			return k.backend.Update(t.Context(), ada.ID, func(a *store.Account) error {
+				a.Name, a.EmailKey = name, email
+				return nil
+			})
+		}
+		second := func(name, email string) error {
+			account := blank(name)
+			account.EmailKey = email
+			return k.backend.Create(t.Context(), account)
+		}
+		for field, err := range map[string]error{
+			"name":  change("grace", "ada@example.org"),
+			"email": change("ada", "grace@example.org"),
+		} {
+			assertTaken(t, err, field)
+		}
+		assertTaken(t, change("grace", "grace@example.org"), "name")
+		assertTaken(t, second("grace", "x@example.org"), "name")
+		assertTaken(t, second("x", "grace@example.org"), "email")
+		assertTaken(t, second("grace", "ada@example.org"), "name")
+	}
+}
+
+func assertTaken(t *testing.T, err error, field string) {
+	t.Helper()
+	var exists *store.ExistsError
+	if assert.ErrorAs(t, err, &exists) {
+		assert.Equal(t, field, exists.Field)
+	}
+}
+
+// TestRefusesReplaceInTwoSteps: a server that compares first and writes later would
+// let a refresh undo the disabling of an account.
+func TestRefusesReplaceInTwoSteps(t *testing.T) {
+	uri := mongotest.URI(t)
+	p := newWireProxy(t, uri)
+	p.hooks.Store(&hooks{request: compareFirst(database(t, uri))})
+	for range 10 {
+		_, err := mongostore.Open(t.Context(), p.uri, mongostore.Config{})
+		require.Error(t, err)
+		assert.ErrorContains(t, err, "FerretDB")
+		assert.NotContains(t, err.Error(), "\n")
+		t.Log(err)
+	}
+	assert.Zero(t, countRecords(t, uri), "the probe leaves nothing")
+
+	p.heal()
+	begin := time.Now()
+	backend, err := mongostore.Open(t.Context(), p.uri, mongostore.Config{})
+	require.NoError(t, err)
+	t.Logf("opened in %v", time.Since(begin))
+	require.NoError(t, backend.Close())
+	assert.Zero(t, countRecords(t, uri), "the probe leaves nothing")
+}
+
+// compareFirst makes two steps of a conditional update: the proxy compares the
+// version, and the server writes without it.
+func compareFirst(server *mongo.Database) func(*message) {
+	return func(m *message) {
+		if m.command() != "update" {
+			return
+		}
+		for _, list := range m.sequences {
+			for i, update := range list.documents {
+				filter := update.Lookup("q").Document()
+				count, err := server.Collection(m.collection()).CountDocuments(context.Background(), filter)
+				if err != nil || count == 0 {
+					continue
+				}
+				changed := message{body: update}
+				changed.set("q", bson.D{{Key: "_id", Value: filter.Lookup("_id")}})
+				list.documents[i] = changed.body
+			}
+		}
+	}
+}
+
+func database(t *testing.T, uri string) *mongo.Database {
+	t.Helper()
+	client, err := mongo.Connect(t.Context(), options.Client().ApplyURI(uri))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = client.Disconnect(context.Background()) })
+	name := uri[strings.LastIndex(uri, "/")+1:]
+	name, _, _ = strings.Cut(name, "?")
+	return client.Database(name)
+}
+
+func countRecords(t *testing.T, uri string) int64 {
+	t.Helper()
+	count, err := database(t, uri).Collection("expiring_records").CountDocuments(t.Context(), bson.D{})
+	require.NoError(t, err)
+	return count
+}
+
+// TestIndexBuildTakesItsTime: longer than a call, and no longer than the caller
+// wants.
+func TestIndexBuildTakesItsTime(t *testing.T) {
+	slowly := &hooks{request: func(m *message) {
+		if m.command() == "createIndexes" {
+			time.Sleep(timeout / 2)
+		}
+	}}
+	var log bytes.Buffer
+	config := mongostore.Config{Timeout: timeout / 5, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+
+	p := newWireProxy(t, mongotest.URI(t))
+	p.hooks.Store(slowly)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout/4)
+	defer cancel()
+	_, err := mongostore.Open(ctx, p.uri, config)
+	assert.ErrorIs(t, err, context.DeadlineExceeded, "the caller's context ends it")
+
+	log.Reset()
+	p = newWireProxy(t, mongotest.URI(t))
+	p.hooks.Store(slowly)
+	backend, err := mongostore.Open(t.Context(), p.uri, config)
+	require.NoError(t, err)
+	assert.NoError(t, backend.Close())
+	for _, index := range []string{"name_1", "email_key_1", "expires_1"} {
+		assert.Contains(t, log.String(), "index="+index)
+	}
+	assert.Contains(t, log.String(), "minutes")
+	log.Reset()
+	backend, err = mongostore.Open(t.Context(), p.uri, config)
+	require.NoError(t, err)
+	assert.NoError(t, backend.Close())
+	assert.Empty(t, log.String(), "what is there is not built again")
+}
