@@ -119,7 +119,7 @@ func newStore(ctx, opening context.Context, database *mongo.Database, config Con
 	if preference := database.ReadPreference(); preference != nil && preference.Mode() != readpref.PrimaryMode {
 		config.Logger.Warn("accounts are read from the primary all the same: a secondary that lags behind would undo a revocation", "read_preference", preference.Mode().String())
 	}
-	collection := options.Collection().SetReadPreference(readpref.Primary()).SetWriteConcern(concern)
+	collection := options.Collection().SetReadPreference(readpref.Primary()).SetWriteConcern(concern).SetRegistry(registry)
 	s := &Store{
 		database: database,
 		accounts: database.Collection(accountsName, collection),

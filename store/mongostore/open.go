@@ -1,11 +1,10 @@
 package mongostore
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"net/url"
-	"strings"
+	"log/slog"
 	"time"
 
 	"go.mongodb.org/mongo-driver/mongo"
@@ -21,14 +20,21 @@ const openTimeout = 8 * time.Second
 // string says of pool, TLS, timeouts, read preference, write concern, retries and
 // credentials holds, as [New] explains. If the server cannot be reached it returns
 // an error within 8 seconds.
+//
+// Where the user name, the password or an option holds one of / ? # @ : and %, the
+// character must be percent-encoded. Errors show the hosts and the name of the
+// database, and nothing of user name, password and the values of options.
 func Open(ctx context.Context, uri string, config Config) (*Store, error) {
-	where, name, err := splitURI(uri)
+	where, err := parseURI(uri)
 	if err != nil {
 		return nil, fmt.Errorf("mongostore: %w", err)
 	}
-	s, err := open(ctx, uri, name, config)
+	if where.noJournal {
+		cmp.Or(config.Logger, slog.Default()).Warn("the connection string says journal=false, with which a crash can undo a change that was acknowledged, such as the end of a session; the driver does not send it today: leave it out")
+	}
+	s, err := open(ctx, uri, where.database, config)
 	if err != nil {
-		return nil, fmt.Errorf("mongostore: opening database %s at %s: %w", name, where, err)
+		return nil, fmt.Errorf("mongostore: opening database %s at %s: %w", where.database, where.hosts, where.redact(err))
 	}
 	return s, nil
 }
@@ -55,22 +61,8 @@ func open(ctx context.Context, uri, name string, config Config) (*Store, error) 
 	}
 	disconnect, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	return nil, errors.Join(err, client.Disconnect(disconnect))
-}
-
-// splitURI finds the hosts and the database's name in a connection string. It is
-// for messages too, which must not hold the password.
-func splitURI(uri string) (hosts, database string, err error) {
-	_, rest, found := strings.Cut(uri, "://")
-	if !found || !strings.HasPrefix(uri, "mongodb://") && !strings.HasPrefix(uri, "mongodb+srv://") {
-		return "", "", errors.New("a connection string begins with mongodb:// or mongodb+srv://")
+	if closing := client.Disconnect(disconnect); closing != nil {
+		err = fmt.Errorf("%w; closing the connections: %w", err, closing)
 	}
-	rest, _, _ = strings.Cut(rest, "?")
-	hosts, database, _ = strings.Cut(rest, "/")
-	hosts = hosts[strings.LastIndexByte(hosts, '@')+1:]
-	database, err = url.PathUnescape(database)
-	if err != nil || database == "" {
-		return "", "", errors.New("the connection string names no database: put it behind the hosts, as in mongodb://localhost/oauthsv")
-	}
-	return hosts, database, nil
+	return nil, err
 }

@@ -1,0 +1,137 @@
+package mongostore_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/store/mongostore"
+)
+
+// fully is an error's text and that of all that it wraps.
+func fully(err error) string {
+	text := fmt.Sprintf("%v %+v %#v", err, err, err)
+	var walk func(error)
+	walk = func(err error) {
+		if err == nil {
+			return
+		}
+		text += " " + err.Error()
+		if many, ok := err.(interface{ Unwrap() []error }); ok {
+			for _, one := range many.Unwrap() {
+				walk(one)
+			}
+		}
+		walk(errors.Unwrap(err))
+	}
+	walk(err)
+	return text
+}
+
+// TestErrorsHoldNoSecrets: whatever the connection string looks like.
+func TestErrorsHoldNoSecrets(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	host := closed.Addr().String()
+	require.NoError(t, closed.Close())
+	const end = "/db?directConnection=true&serverSelectionTimeoutMS=50&connectTimeoutMS=50"
+	const user = "zarquon" // no word that a message would hold by itself
+
+	encode := []string{ // the message must say what to do about these
+		"S3/cretPw", "S3?cretPw", "S3@cretPw", "S3:cretPw", "53/cretPw", "53?cretPw", "cret%Pw", "cret%zzPw", "S3/cret?Pw@x", "cretPw%", "cretPw/", "cretPw?a=b",
+	}
+	others := []string{"S3#cretPw", "S3cretPw", "cret%2FPw", "cret%40Pw%25", "S3&cretPw", "S3=cretPw", "cret Pw", "cret\"Pw", "cret\x7fPw", "cret\nPw"}
+	for i, password := range append(encode, others...) {
+		for _, scheme := range []string{"mongodb://", "mongodb+srv://"} {
+			if scheme == "mongodb+srv://" && i >= len(encode) {
+				continue // it would ask the name server
+			}
+			uri := scheme + user + ":" + password + "@" + host + end
+			_, err := mongostore.Open(t.Context(), uri, mongostore.Config{})
+			require.Error(t, err, uri)
+			assertSilent(t, uri, err, user, "cret", "Pw", "S3")
+			if i < len(encode) {
+				assert.ErrorContains(t, err, "percent-encode", uri)
+			}
+		}
+	}
+	for _, uri := range []string{
+		"zarquon:cretPw@" + host + end,
+		"http://zarquon:cretPw@" + host + end,
+		"mongodb:zarquon:cretPw@" + host,
+		"mongodb://zarquon:cretPw",
+		"mongodb://zarquon:cretPw/db",
+		"mongodb://zarquon:cretPw@/db",
+		"mongodb://zarquon:cretPw@" + host,
+		"mongodb://zarquon:cretPw@" + host + "/",
+		"mongodb://zarquon:cretPw@" + host + "/%zz",
+		"mongodb://zarquon:cretPw@" + host + "/db?timeoutMS=soon",
+		"mongodb://zarquon:cretPw@" + host + "/db?timeoutMS=soon&appName=zarquon@cretPw",
+		"mongodb://zarquon:cretPw@" + host + "/db?cretPw",
+		"mongodb://zarquon:cretPw@" + host + "/db?w=cretPw%zz",
+		"mongodb://zarquon:cretPw@" + host + "/db?cretPw%zz=1",
+		"mongodb://zarquon:cretPw@" + host + "/db?tls=cretPw",
+		"mongodb://zarquon@" + host + "/db?authMechanism=cretPw",
+		"mongodb://" + host + "/db?tls=true&tlsCertificateKeyFile=/does/not/exist&tlsCertificateKeyFilePassword=cretPw",
+		"mongodb://zarquon:x@" + host + "/db?authMechanism=MONGODB-AWS&authMechanismProperties=AWS_SESSION_TOKEN=cretPw",
+		"mongodb://zarquon:x@" + host + end + "&authMechanism=MONGODB-AWS&authMechanismProperties=AWS_SESSION_TOKEN:cretPw",
+		"mongodb://" + host + ",zarquon:cretPw@" + host + end,
+		"mongodb://zarquon:cretPw@[::1" + end,
+		"mongodb://zarquon:cretPw@" + host + ":1:2" + end,
+		"mongodb://zarquon:cretPw@ho st/db",
+		"mongodb://zarquon:cretPw@\x00/db",
+	} {
+		_, err := mongostore.Open(t.Context(), uri, mongostore.Config{})
+		require.Error(t, err, uri)
+		assertSilent(t, uri, err, user, "cret", "Pw")
+	}
+}
+
+// TestDriverThatQuotes: a host that is called like the user, or a password that is a
+// part of the driver's message, makes the driver quote it.
+func TestDriverThatQuotes(t *testing.T) {
+	uri := "mongodb://zarquon:cretPw@zarquon-cretPw.invalid:1/db?serverSelectionTimeoutMS=50&connectTimeoutMS=50"
+	_, err := mongostore.Open(t.Context(), uri, mongostore.Config{})
+	require.Error(t, err)
+	_, quoted, _ := strings.Cut(err.Error(), "the server does not answer") // behind the host, which is no secret
+	assertSilent(t, uri, errors.New(quoted), "zarquon", "cretPw")
+}
+
+func assertSilent(t *testing.T, uri string, err error, secrets ...string) {
+	t.Helper()
+	for _, secret := range secrets {
+		assert.NotContains(t, strings.ToLower(fully(err)), strings.ToLower(secret), "%q", uri)
+	}
+	assert.NotContains(t, err.Error(), "\n", "%q", uri)
+}
+
+// TestGoodURIs: what is percent-encoded reaches the server.
+func TestGoodURIs(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	host := closed.Addr().String()
+	require.NoError(t, closed.Close())
+	for _, uri := range []string{
+		"mongodb://app:S3%2Fcret@" + host + "/db",
+		"mongodb://app:p%40%3A%3F%23%25@" + host + "/db",
+		"mongodb://app@" + host + "/my-db_1",
+		"mongodb://app:x@" + host + "," + host + "/db",
+		"mongodb://" + host + "/db?appName=me%40home",
+		"mongodb://%2Ftmp%2Fnone.sock/db",
+	} {
+		separator := "?"
+		if strings.Contains(uri, "?") {
+			separator = "&"
+		}
+		begin := time.Now()
+		_, err := mongostore.Open(t.Context(), uri+separator+"serverSelectionTimeoutMS=50", mongostore.Config{})
+		assert.ErrorContains(t, err, "does not answer", uri)
+		assert.Less(t, time.Since(begin), 5*time.Second)
+	}
+}
