@@ -120,3 +120,84 @@ func testLoginRaces(t *testing.T, backend store.Backend) {
 		}
 	}
 }
+
+// sessionsInUse is an account with sessions whose next accepted access token writes
+// the mark that the generation is in use.
+func sessionsInUse(t *testing.T, accounts *store.Accounts, name string, sessions int) (refs []store.SessionRef) {
+	t.Helper()
+	account, err := accounts.Create(t.Context(), store.NewAccount{Name: name, Email: name + "@example.org"})
+	require.NoError(t, err)
+	for range sessions {
+		started, err := accounts.StartSession(t.Context(), account, store.NewSession{ClientID: "test"})
+		require.NoError(t, err)
+		ref := store.SessionRef{AccountID: account.ID, SessionID: started.Session.ID, Generation: 1}
+		_, err = accounts.RefreshSession(t.Context(), ref, store.Lifetimes{})
+		require.NoError(t, err)
+		ref.Generation++
+		refs = append(refs, ref)
+	}
+	return refs
+}
+
+const (
+	raceRounds   = 8
+	raceSessions = 4
+)
+
+// beside runs end beside a refresh and an accepted access token of each session.
+// Those may succeed or be refused; end must succeed.
+func beside(t *testing.T, accounts *store.Accounts, refs []store.SessionRef, end func() error) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	errs := together(1+2*len(refs), func(i int) error {
+		if i == 0 {
+			return end()
+		}
+		var err error
+		if ref := refs[(i-1)/2]; i%2 == 0 {
+			_, err = accounts.RefreshSession(ctx, ref, store.Lifetimes{})
+		} else {
+			_, err = accounts.FindBySession(ctx, ref)
+		}
+		return err
+	})
+	require.NoError(t, errs[0])
+	for _, err := range errs[1:] {
+		assert.True(t, err == nil || store.Refused(err), "got %v", err)
+	}
+}
+
+// testDisableRace: refreshes and marks that run beside the disabling of their
+// account do not enable it again, nor bring a session back.
+func testDisableRace(t *testing.T, backend store.Backend) {
+	accounts := newAccounts(t, store.Config{Backend: backend})
+	for round := range raceRounds {
+		refs := sessionsInUse(t, accounts, fmt.Sprint("ada", round), raceSessions)
+		id := refs[0].AccountID
+		beside(t, accounts, refs, func() error { return accounts.Disable(context.WithoutCancel(t.Context()), id) })
+		account := find(t, backend, id)
+		assert.True(t, account.Disabled, "the account came back to life")
+		assert.Empty(t, account.Sessions, "a session came back to life")
+	}
+}
+
+// testRevokeRace: refreshes and marks of a session, and of others of its account,
+// that run beside its end do not bring it back, and the others live on.
+func testRevokeRace(t *testing.T, backend store.Backend) {
+	accounts := newAccounts(t, store.Config{Backend: backend})
+	for round := range raceRounds {
+		refs := sessionsInUse(t, accounts, fmt.Sprint("ada", round), raceSessions)
+		ended := refs[0]
+		beside(t, accounts, refs, func() error {
+			return accounts.EndSession(context.WithoutCancel(t.Context()), ended.AccountID, ended.SessionID)
+		})
+		_, err := accounts.FindBySession(t.Context(), ended)
+		assert.ErrorIs(t, err, store.ErrSessionEnded, "the session came back to life")
+		sessions, err := accounts.Sessions(t.Context(), ended.AccountID)
+		require.NoError(t, err)
+		assert.Len(t, sessions, raceSessions-1)
+		for _, session := range sessions {
+			assert.Equal(t, int64(3), session.Generation, "an answered refresh was lost")
+		}
+	}
+}

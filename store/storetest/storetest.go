@@ -41,6 +41,9 @@ func Test(t *testing.T, open func(t *testing.T) store.Backend) {
 		"Context":                  testContext,
 		"RefreshRace":              testRefreshRace,
 		"LoginRaces":               testLoginRaces,
+		"DisableRace":              testDisableRace,
+		"RevokeRace":               testRevokeRace,
+		"UnknownMembers":           testUnknownMembers,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
