@@ -4,11 +4,20 @@
 //
 // # What it asks of the server
 //
-// Correctness rests on operations on single documents and on unique indexes:
-// find, insert, replace and delete with a filter. No transactions, no change
-// streams, no update operators. So MongoDB, Atlas, DocumentDB, Cosmos DB and
-// FerretDB can serve. The driver's retries are welcome where the server supports
-// them and not relied upon.
+// Correctness rests on operations on single documents and on unique indexes: find,
+// insert, replace, delete and $set with a filter. There are no transactions and no
+// change streams. The driver's retries are welcome where the server supports them
+// and not relied upon.
+//
+// The tests run against jongodb, a server of the protocol that keeps its data in
+// memory. MongoDB itself and Atlas should work. Other servers of the protocol are
+// neither tested nor known to work.
+//
+// A server must compare and replace a document in one step. One that compares first
+// and writes later lets a refresh undo the disabling of an account. [New] tries that
+// out with races on a document of its own in "expiring_records", which it removes
+// again, and refuses such a server. FerretDB v1 over SQLite is one. The races need
+// several connections at once: a pool of one finds nothing out.
 //
 // Collection "accounts" holds a document per account: see the bson tags of
 // store.Account, and "version", which is random and new with each write. Indexes:
@@ -17,6 +26,16 @@
 // "expiring_records" holds what expires by itself, with a TTL index that collects
 // garbage an hour after the expiry. Where TTL indexes are refused the process
 // removes garbage itself, a little with every 32nd write.
+//
+// Missing indexes are built at the start, with a line in the log. On a collection
+// that is large already a build can take minutes: Config.IndexTimeout bounds it. A
+// socketTimeoutMS in the connection string must be longer than the build.
+//
+// # Upgrades
+//
+// Two versions of this package can run side by side over one database. Members of a
+// document that a version does not know stay as they are when it writes the
+// document. Those of an expired record go with it.
 //
 // # Reads
 //
@@ -28,12 +47,35 @@
 // not know yet that it was deposed may answer reads; writes to it fail under the
 // write concern majority, which is the default here.
 //
+// # Writes
+//
+// A call that succeeds has a majority behind it, under the write concern majority,
+// which is the default here. Where the server has done a write and cannot say that a
+// majority has it, the call goes on asking until its deadline, with a write that
+// changes nothing, and then answers that the store is unavailable. The same write
+// settles a reply that was lost. It also stands behind answers for which nothing
+// need be written, because a read shows what a failover may undo: that the session
+// has ended already, or that the name is taken.
+//
+// With w=1 a failover can undo a change that was acknowledged, and without the
+// journal a crash can. Both are warned of in the log. A wtimeoutMS shorter than the
+// deadline makes the server answer, and the call ask again, earlier.
+//
 // # Deadlines
 //
-// Every call ends within Config.Timeout: timeoutMS of the connection string, else
-// 2 seconds. When the server is gone the callers wait that long and answer 503;
-// they recover by themselves when the server is back. A write whose reply was lost
-// is settled by reading again, see [Store.Update].
+// The work of a call in the database ends within Config.Timeout: timeoutMS of the
+// connection string, else 2 seconds. An earlier deadline of the caller's context
+// holds instead. A caller who hangs up does not end the work, for that would cost a
+// connection of the pool; a call whose context is over already does not begin.
+//
+// Updates of one account, or of one key, take turns within a process. A call waits
+// for its turn at most twice the Timeout, and its own Timeout begins with the turn. So
+// an update ends within three times the Timeout, and every other call within one.
+// Waiting, and the pauses between two tries, end with the caller's context.
+//
+// When the server is gone the callers wait that long and answer 503; they recover
+// by themselves when the server is back. A write whose reply was lost is settled by
+// reading again, see [Store.Update].
 //
 // # Sizes
 //
@@ -49,8 +91,9 @@
 // # Traffic
 //
 // A protected request is one find by _id. A refresh is one find and one replace,
-// and the first request after it one find and one replace more, for the mark that
-// the new generation is in use. A login is one find by name, and one find and one
+// and one find and one write that changes nothing where it is refused or answered
+// again. The first request after it is one find and one replace more, for the mark
+// that the new generation is in use. A login is one find by name, and one find and one
 // replace for the session.
 //
 // Computed: with 15-minute access tokens a client that is busy all the time

@@ -146,8 +146,10 @@ func TestSettingsOfTheDatabase(t *testing.T) {
 	config := mongostore.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}
 	_, err := mongostore.New(t.Context(), connect(t, uri, options.Database().SetWriteConcern(writeconcern.Unacknowledged())), config)
 	assert.ErrorContains(t, err, "w=0")
-	_, err = mongostore.New(t.Context(), connect(t, uri), mongostore.Config{Timeout: -1})
-	assert.ErrorContains(t, err, "Timeout")
+	for _, wrong := range []mongostore.Config{{Timeout: -1}, {IndexTimeout: -1}} {
+		_, err = mongostore.New(t.Context(), connect(t, uri), wrong)
+		assert.ErrorContains(t, err, "Timeout")
+	}
 
 	backend, err := mongostore.New(t.Context(), connect(t, uri, options.Database().SetReadPreference(readpref.Nearest())), config)
 	require.NoError(t, err)
@@ -190,4 +192,17 @@ func TestUnreachable(t *testing.T) {
 		assert.NotContains(t, err.Error(), "hunter2")
 		assert.False(t, errors.Is(err, store.ErrNotFound))
 	}
+}
+
+// TestUnreachableByDefault: whoever waits for the start learns of it soon, whatever
+// an index may take.
+func TestUnreachableByDefault(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	begin := time.Now()
+	_, err = mongostore.Open(t.Context(), "mongodb://"+listener.Addr().String()+"/db", mongostore.Config{IndexTimeout: 2 * time.Hour})
+	assert.ErrorContains(t, err, "the server does not answer")
+	assert.Less(t, time.Since(begin), 10*time.Second)
 }
