@@ -13,7 +13,9 @@ import (
 )
 
 const (
-	probeRounds = 4
+	// The driver opens its connections bit by bit, so the first rounds are less of a race
+	// than the last ones.
+	probeRounds = 8
 	// probeCalls is how many replaces of one version run at once. A server that
 	// compares first and writes later lets nearly all of them win.
 	probeCalls = 16

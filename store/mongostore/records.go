@@ -145,7 +145,8 @@ func (u *recordUpdate) write(ctx context.Context, current, next *record) (done b
 func (u *recordUpdate) wrote(next *record, done bool) bool {
 	if done {
 		copied := *next
-		copied.Value = slices.Clone(next.Value) // the caller may go on to use its own
+		copied.Value = slices.Clone(next.Value)                        // the caller may go on to use its own
+		copied.Expires = next.Expires.UTC().Truncate(time.Millisecond) // as the server would give it back
 		u.written = &copied
 	}
 	return done

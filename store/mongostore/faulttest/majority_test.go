@@ -2,6 +2,9 @@ package faulttest
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -171,4 +174,39 @@ func TestMajorityAfterAWhile(t *testing.T) {
 			done(t)
 		})
 	}
+}
+
+// TestMajorityNowAndThen: two processes write the same account, and every third
+// write lacks its majority. Each of them does its work, and once.
+func TestMajorityNowAndThen(t *testing.T) {
+	const callers = 8
+	uri := mongotest.URI(t)
+	kits := []*wireKit{newWireKit(t, uri, mongostore.Config{}), newWireKit(t, uri, mongostore.Config{})}
+	account := blank("ada")
+	require.NoError(t, kits[0].backend.Create(t.Context(), account))
+	for _, k := range kits {
+		var writes atomic.Int64
+		k.hooks.Store(&hooks{reply: func(request, reply *message) {
+			if isWrite(request) && writes.Add(1)%3 == 0 {
+				reply.lackMajority()
+			}
+		}})
+	}
+	for _, err := range together(callers*len(kits), func(i int) error {
+		group := fmt.Sprint(i)
+		return kits[i%len(kits)].backend.Update(t.Context(), account.ID, func(a *store.Account) error {
+			if slices.Contains(a.Groups, group) {
+				return store.ErrUnchanged // a write whose outcome was not clear
+			}
+			a.Groups = append(a.Groups, group)
+			return nil
+		})
+	}) {
+		assert.NoError(t, err)
+	}
+	found, err := kits[0].direct.FindByID(t.Context(), account.ID)
+	require.NoError(t, err)
+	slices.Sort(found.Groups)
+	assert.Len(t, slices.Compact(found.Groups), callers*len(kits))
+	assert.Len(t, found.Groups, callers*len(kits))
 }

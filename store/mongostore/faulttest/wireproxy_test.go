@@ -130,11 +130,17 @@ func (p *wireProxy) failMajority(count int64) {
 		if !isWrite(request) || count >= 0 && left.Add(-1) < 0 {
 			return
 		}
-		reply.set("writeConcernError", bson.D{
-			{Key: "code", Value: int32(64)}, {Key: "codeName", Value: "WriteConcernFailed"},
-			{Key: "errmsg", Value: "waiting for replication timed out"},
-		})
+		reply.lackMajority()
 	}})
+}
+
+// lackMajority adds to a reply what a server says that has done a write and cannot
+// say that a majority has it.
+func (m *message) lackMajority() {
+	m.set("writeConcernError", bson.D{
+		{Key: "code", Value: int32(64)}, {Key: "codeName", Value: "WriteConcernFailed"},
+		{Key: "errmsg", Value: "waiting for replication timed out"},
+	})
 }
 
 // set gives the body a member, or another value for one.
