@@ -15,21 +15,33 @@ import (
 	"github.com/oauthsv/oauthsv/store/mongostore/mongotest"
 )
 
+// with adds an option to a connection string.
+func with(uri, option string) string {
+	separator := "?"
+	if strings.Contains(uri, "?") {
+		separator = "&"
+	}
+	if option == "" {
+		return uri
+	}
+	return uri + separator + option
+}
+
 // TestWeakWriteConcerns: what gives up durability is said in the log, and what gives
 // up the answer is refused.
 func TestWeakWriteConcerns(t *testing.T) {
 	uri := mongotest.URI(t)
 	for query, warning := range map[string]string{
-		"":                    "",
-		"&w=majority":         "",
-		"&journal=true":       "",
-		"&w=1":                "failover",
-		"&journal=false":      "crash",
-		"&w=majority&j=false": "crash",
-		"&w=1&journal=true":   "failover",
+		"":                   "",
+		"w=majority":         "",
+		"journal=true":       "",
+		"w=1":                "failover",
+		"journal=false":      "crash",
+		"w=majority&j=false": "crash",
+		"w=1&journal=true":   "failover",
 	} {
 		var log bytes.Buffer
-		backend, err := mongostore.Open(t.Context(), uri+query, mongostore.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		backend, err := mongostore.Open(t.Context(), with(uri, query), mongostore.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		require.NoError(t, err, query)
 		require.NoError(t, backend.Close())
 		warnings := strings.Count(log.String(), "level=WARN")
@@ -46,6 +58,6 @@ func TestWeakWriteConcerns(t *testing.T) {
 		mongostore.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	require.NoError(t, err)
 	assert.Contains(t, log.String(), "crash")
-	_, err = mongostore.Open(t.Context(), uri+"&w=0", mongostore.Config{})
+	_, err = mongostore.Open(t.Context(), with(uri, "w=0"), mongostore.Config{})
 	assert.ErrorContains(t, err, "w=0")
 }

@@ -12,17 +12,17 @@ import (
 // which they came. Without it they would all read, one of them would write, and the
 // rest would have spent a round trip and a part of their deadline for nothing.
 //
-// A key that nobody works on takes no memory. The zero value is ready to use.
+// A key that no call works on takes no memory. The zero value is ready to use.
 type queue[K comparable, V any] struct {
 	mu sync.Mutex
-	// waiting has an entry for each key that somebody works on: who waits for it.
+	// waiting has an entry for each key that a call works on, with those that wait.
 	waiting map[K][]chan V
 }
 
 var errQueue = errors.New("too many others of this process write the same record")
 
-// enter waits for the turn, at most as long as patience. Who gets nil must leave.
-// What it returns is what the one before has left.
+// enter waits for the turn, at most as long as patience, and returns what the call
+// before has left. A caller that gets no error must call leave in the end.
 func (q *queue[K, V]) enter(ctx context.Context, key K, patience time.Duration) (left V, err error) {
 	q.mu.Lock()
 	line, busy := q.waiting[key]
@@ -59,7 +59,7 @@ func (q *queue[K, V]) enter(ctx context.Context, key K, patience time.Duration) 
 	return left, err
 }
 
-// leave gives the turn to the next, with what it may find useful.
+// leave gives the turn to the next call, with what may be of use to it.
 func (q *queue[K, V]) leave(key K, what V) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -114,9 +114,11 @@ func (l *location) secret(text string, decode func(string) (string, error)) bool
 		if one != "" && !slices.Contains(l.secrets, one) {
 			l.secrets = append(l.secrets, one)
 		}
-		// Of AWS_SESSION_TOKEN:value the driver may quote the value alone.
-		if _, value, found := strings.Cut(one, ":"); found && value != "" {
-			l.secrets = append(l.secrets, value)
+		// Of NAME:value,OTHER:value the driver may quote a part alone.
+		for part := range strings.FieldsFuncSeq(one, func(r rune) bool { return r == ',' || r == ':' }) {
+			if part != one {
+				l.secrets = append(l.secrets, part)
+			}
 		}
 	}
 	return err == nil

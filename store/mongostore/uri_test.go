@@ -81,6 +81,7 @@ func TestErrorsHoldNoSecrets(t *testing.T) {
 		"mongodb://" + host + "/db?tls=true&tlsCertificateKeyFile=/does/not/exist&tlsCertificateKeyFilePassword=cretPw",
 		"mongodb://zarquon:x@" + host + "/db?authMechanism=MONGODB-AWS&authMechanismProperties=AWS_SESSION_TOKEN=cretPw",
 		"mongodb://zarquon:x@" + host + end + "&authMechanism=MONGODB-AWS&authMechanismProperties=AWS_SESSION_TOKEN:cretPw",
+		"mongodb://zarquon:x@" + host + end + "&authMechanism=GSSAPI&authMechanismProperties=SERVICE_NAME:x,cretPw:cretPw",
 		"mongodb://" + host + ",zarquon:cretPw@" + host + end,
 		"mongodb://zarquon:cretPw@[::1" + end,
 		"mongodb://zarquon:cretPw@" + host + ":1:2" + end,
@@ -125,12 +126,8 @@ func TestGoodURIs(t *testing.T) {
 		"mongodb://" + host + "/db?appName=me%40home",
 		"mongodb://%2Ftmp%2Fnone.sock/db",
 	} {
-		separator := "?"
-		if strings.Contains(uri, "?") {
-			separator = "&"
-		}
 		begin := time.Now()
-		_, err := mongostore.Open(t.Context(), uri+separator+"serverSelectionTimeoutMS=50", mongostore.Config{})
+		_, err := mongostore.Open(t.Context(), with(uri, "serverSelectionTimeoutMS=50"), mongostore.Config{})
 		assert.ErrorContains(t, err, "does not answer", uri)
 		assert.Less(t, time.Since(begin), 5*time.Second)
 	}
