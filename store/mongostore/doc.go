@@ -80,7 +80,7 @@
 // # Sizes
 //
 // Measured: the document of an account with one session and a password hash has
-// 490 bytes, and 160 more for each further session, without user agent and address.
+// 500 bytes, and 160 more for each further session, without user agent and address.
 //
 // Computed, for 100 million accounts with two sessions each: 65 GB of documents,
 // before the compression of the storage engine, which makes perhaps half of it; and
