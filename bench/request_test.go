@@ -68,6 +68,10 @@ func (c *constant) FindBySession(context.Context, store.SessionRef) (*store.Acco
 	return &c.account, nil
 }
 
+func (c *constant) FindBySessionFresh(_ context.Context, _ store.SessionRef, seen *store.Account) (*store.Account, error) {
+	return seen, nil
+}
+
 func oauthsv(tb testing.TB, keys *tokens.Keyring, cacheBytes int64) authenticator {
 	tb.Helper()
 	id, err := store.ParseID(subject)

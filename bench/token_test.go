@@ -57,7 +57,7 @@ func ours(tb testing.TB, backend store.Backend, hasher store.PasswordHasher) htt
 		Accounts: accounts, Issuer: issuer, Event: func(context.Context, grant.Event) {}, Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(tb, err)
-	return grant.Handler(server)
+	return server.TokenHandler()
 }
 
 func fositeServer(tb testing.TB) http.Handler {

@@ -57,14 +57,12 @@ func newKit(t *testing.T, uri string) *kit {
 	const issuerURL = "https://login.example.org"
 	issuer, err := tokens.NewIssuer(tokens.IssuerConfig{Keys: keys, Issuer: issuerURL})
 	require.NoError(t, err)
-	verifier, err := tokens.NewVerifier(tokens.VerifierConfig{Keys: keys, Issuer: issuerURL})
-	require.NoError(t, err)
 	k.server, err = grant.NewServer(grant.Config{Accounts: k.accounts, Issuer: issuer, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
-	auth, err := middleware.New(middleware.Config{Verifier: verifier, Accounts: k.accounts})
+	auth, err := middleware.New(middleware.Config{Verifier: issuer.Verifier(), Accounts: k.accounts})
 	require.NoError(t, err)
 	mux := http.NewServeMux()
-	mux.Handle("/token", grant.Handler(k.server))
+	k.server.Mount(mux)
 	mux.Handle("/protected", auth.Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
 	k.web = httptest.NewServer(mux)
 	// A request that hangs ends in an error of the client, which counts as other.
