@@ -1,0 +1,210 @@
+package middleware_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/grant"
+	"github.com/oauthsv/oauthsv/middleware"
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/memstore"
+	"github.com/oauthsv/oauthsv/tokens"
+)
+
+// authority is an issuer in another process, as far as a resource server sees it.
+type authority struct {
+	*httptest.Server
+	accounts *store.Accounts
+	server   *grant.Server
+	account  *store.Account
+	asked    atomic.Int64
+	broken   atomic.Pointer[http.HandlerFunc]
+	secret   string
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := new(authority)
+	key, err := tokens.GenerateKey(tokens.HS512)
+	require.NoError(t, err)
+	keys, err := tokens.NewKeyring(key)
+	require.NoError(t, err)
+	issuer, err := tokens.NewIssuer(tokens.IssuerConfig{Keys: keys, Issuer: issuerURL})
+	require.NoError(t, err)
+	a.accounts, err = store.NewAccounts(store.Config{Backend: memstore.New()})
+	require.NoError(t, err)
+	a.account, err = a.accounts.Create(t.Context(), store.NewAccount{Name: "ada", Email: "ada@example.org", Groups: []string{"editors"}})
+	require.NoError(t, err)
+	auth, err := middleware.New(middleware.Config{Verifier: issuer.Verifier(), Accounts: a.accounts})
+	require.NoError(t, err)
+	secret, hash := grant.NewClientSecret()
+	a.secret = secret
+	clients, err := grant.NewClients(grant.Client{ID: "app"}, grant.Client{ID: "a p&i", SecretHash: hash, MayIntrospect: true})
+	require.NoError(t, err)
+	a.server, err = grant.NewServer(grant.Config{
+		Accounts: a.accounts, Issuer: issuer, Clients: clients, Logger: slog.New(slog.DiscardHandler),
+		MayIntrospect: auth.MayIntrospect(func(account *store.Account) bool { return account.InGroup("introspect") }),
+	})
+	require.NoError(t, err)
+	endpoint := a.server.IntrospectionHandler()
+	a.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.asked.Add(1)
+		if broken := a.broken.Load(); broken != nil {
+			(*broken)(w, r)
+			return
+		}
+		endpoint.ServeHTTP(w, r)
+	}))
+	t.Cleanup(a.Close)
+	return a
+}
+
+func (a *authority) issue(t *testing.T, id store.ID) *grant.Response {
+	t.Helper()
+	response, err := a.server.Issue(t.Context(), id, grant.Origin{ClientID: "app"})
+	require.NoError(t, err)
+	return response
+}
+
+// resourceServer is the middleware of another process.
+func (a *authority) resourceServer(t *testing.T, change func(*middleware.IntrospectionConfig)) *middleware.Authenticator {
+	t.Helper()
+	config := middleware.IntrospectionConfig{URL: a.URL, ClientID: "a p&i", ClientSecret: a.secret}
+	if change != nil {
+		change(&config)
+	}
+	introspection, err := middleware.NewIntrospection(config)
+	require.NoError(t, err)
+	auth, err := middleware.New(middleware.Config{Verifier: introspection, Accounts: introspection, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	return auth
+}
+
+func statusOf(protect func(http.Handler) http.Handler, token string) int {
+	recorder := httptest.NewRecorder()
+	protect(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(recorder, request(token))
+	return recorder.Code
+}
+
+func TestIntrospection(t *testing.T) {
+	a := newAuthority(t)
+	service, err := a.accounts.Create(t.Context(), store.NewAccount{Name: "service", Email: "service@example.org", Groups: []string{"introspect"}})
+	require.NoError(t, err)
+	own := a.issue(t, service.ID)
+	for name, change := range map[string]func(*middleware.IntrospectionConfig){
+		"client secret": nil,
+		"bearer": func(c *middleware.IntrospectionConfig) {
+			c.ClientID, c.ClientSecret = "", ""
+			c.Token = func(context.Context) (string, error) { return own.AccessToken, nil }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			auth := a.resourceServer(t, change)
+			response := a.issue(t, a.account.ID)
+			caller, err := auth.Authenticate(t.Context(), response.AccessToken)
+			require.NoError(t, err)
+			assert.Equal(t, a.account.ID, caller.AccountID)
+			assert.Equal(t, response.SessionID, caller.SessionID)
+			assert.Equal(t, "app", caller.ClientID)
+			assert.WithinDuration(t, time.Now().Add(15*time.Minute), caller.Expiry, time.Minute)
+			assert.Equal(t, "ada", caller.Account.Name)
+			assert.Equal(t, 200, statusOf(auth.RequireGroup("editors"), response.AccessToken))
+			assert.Equal(t, 403, statusOf(auth.RequireGroup("admin"), response.AccessToken))
+			assert.Equal(t, 401, statusOf(auth.Require, response.RefreshToken))
+			asked := a.asked.Load()
+			assert.Equal(t, 400, statusOf(auth.Require, "a b"))
+			assert.Equal(t, asked, a.asked.Load(), "what has not the form of a token is nobody else's business")
+
+			require.NoError(t, a.accounts.EndSession(t.Context(), a.account.ID, response.SessionID))
+			assert.Equal(t, 401, statusOf(auth.Require, response.AccessToken), "at once")
+		})
+	}
+}
+
+func TestIntrospectionCache(t *testing.T) {
+	a := newAuthority(t)
+	now := time.Now()
+	auth := a.resourceServer(t, func(c *middleware.IntrospectionConfig) {
+		c.CacheFor = time.Minute
+		c.Now = func() time.Time { return now }
+	})
+	response := a.issue(t, a.account.ID)
+	for range 3 {
+		assert.Equal(t, 200, statusOf(auth.RequireGroup("editors"), response.AccessToken))
+	}
+	assert.Equal(t, int64(1), a.asked.Load())
+	assert.Equal(t, 403, statusOf(auth.RequireGroup("g"), response.AccessToken))
+	assert.Equal(t, int64(2), a.asked.Load(), "it asks before it refuses")
+	require.NoError(t, a.accounts.AddToGroup(t.Context(), a.account.ID, "g"))
+	assert.Equal(t, 200, statusOf(auth.RequireGroup("g"), response.AccessToken), "a group of a moment ago")
+
+	require.NoError(t, a.accounts.EndSession(t.Context(), a.account.ID, response.SessionID))
+	assert.Equal(t, 200, statusOf(auth.Require, response.AccessToken), "the price of a cache")
+	now = now.Add(time.Minute)
+	assert.Equal(t, 401, statusOf(auth.Require, response.AccessToken))
+	asked := a.asked.Load()
+	assert.Equal(t, 401, statusOf(auth.Require, response.AccessToken))
+	assert.Equal(t, asked+1, a.asked.Load(), "a bad answer is not kept")
+
+	late := a.issue(t, a.account.ID)
+	assert.Equal(t, 200, statusOf(auth.Require, late.AccessToken))
+	now = now.Add(16 * time.Minute)
+	assert.Equal(t, 401, statusOf(auth.Require, late.AccessToken), "nothing outlives the token")
+}
+
+// TestIntrospectionOutage: an issuer that does not answer is no reason to call a token
+// bad.
+func TestIntrospectionOutage(t *testing.T) {
+	a := newAuthority(t)
+	good := a.issue(t, a.account.ID).AccessToken
+	for name, broken := range map[string]http.HandlerFunc{
+		"an error page":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
+		"its own outage":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) },
+		"garbage":         func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
+		"half an answer":  func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"active":tr`) },
+		"closes the line": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		a.broken.Store(&broken)
+		assert.Equal(t, 503, statusOf(a.resourceServer(t, nil).Require, good), name)
+	}
+	a.broken.Store(nil)
+	for name, change := range map[string]func(*middleware.IntrospectionConfig){
+		"wrong secret":     func(c *middleware.IntrospectionConfig) { c.ClientSecret = "wrong" },
+		"nobody listens":   func(c *middleware.IntrospectionConfig) { c.URL = "http://127.0.0.1:1/" },
+		"no token to show": func(c *middleware.IntrospectionConfig) { c.ClientID, c.ClientSecret, c.Token = "", "", noToken },
+		"a token that is bad": func(c *middleware.IntrospectionConfig) {
+			c.ClientID, c.ClientSecret = "", ""
+			c.Token = func(context.Context) (string, error) { return "x", nil }
+		},
+	} {
+		assert.Equal(t, 503, statusOf(a.resourceServer(t, change).Require, good), name)
+	}
+	assert.Equal(t, 401, statusOf(a.resourceServer(t, func(c *middleware.IntrospectionConfig) { c.Audience = "https://other" }).Require, good))
+	assert.Equal(t, 200, statusOf(a.resourceServer(t, func(c *middleware.IntrospectionConfig) { c.Audience = issuerURL }).Require, good))
+}
+
+func noToken(context.Context) (string, error) { return "", errors.New("none") }
+
+func TestIntrospectionConfigurationErrorsNameEachField(t *testing.T) {
+	_, err := middleware.NewIntrospection(middleware.IntrospectionConfig{URL: "x", CacheFor: -1})
+	for _, field := range []string{"URL", "ClientID", "Token", "CacheFor"} {
+		assert.ErrorContains(t, err, field)
+	}
+	for _, config := range []middleware.IntrospectionConfig{
+		{URL: "http://h", ClientID: "a"}, {URL: "http://h", ClientSecret: "a"}, {URL: "http://h", ClientID: "a", Token: noToken},
+		{URL: "http://h", ClientID: "a", ClientSecret: "b", Token: noToken},
+	} {
+		_, err := middleware.NewIntrospection(config)
+		assert.Error(t, err)
+	}
+}
