@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
+	"syscall"
 
 	"go.etcd.io/bbolt"
 
@@ -27,7 +29,7 @@ type committer struct {
 
 // job is one writer's part of a transaction.
 type job struct {
-	work     func(*bbolt.Tx) error
+	work     func(*batch) error
 	err      error
 	panicked any
 	done     chan struct{}
@@ -37,9 +39,13 @@ func newCommitter() committer { return committer{leading: make(chan struct{}, 1)
 
 // write runs work in a transaction that has been synced to disk when write
 // returns without error. work must return an error before it writes or not at
-// all; its error is returned as it is and hurts no other writer.
-func (s *Store) write(ctx context.Context, work func(*bbolt.Tx) error) error {
+// all; its error is returned as it is and hurts no other writer. For
+// store.ErrUnchanged write returns nil: what work has read is on disk then.
+func (s *Store) write(ctx context.Context, work func(*batch) error) error {
 	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := s.failed(); err != nil {
 		return err
 	}
 	mine := &job{work: work, done: make(chan struct{})}
@@ -61,6 +67,9 @@ func (s *Store) write(ctx context.Context, work func(*bbolt.Tx) error) error {
 	}
 	if mine.panicked != nil {
 		panic(mine.panicked)
+	}
+	if errors.Is(mine.err, store.ErrUnchanged) {
+		return nil
 	}
 	return mine.err
 }
@@ -95,28 +104,134 @@ func (c *committer) withdraw(mine *job) bool {
 	return false
 }
 
-var errPanicked = errors.New("the transaction did not end")
+var errNoEnd = errors.New("the transaction did not end")
 
 func (s *Store) commit(jobs []*job) {
-	err := errPanicked
+	err := errNoEnd // where a change function ends its goroutine
 	defer func() {
 		for _, job := range jobs {
-			if err != nil && job.err == nil {
-				job.err = fmt.Errorf("%w: boltstore: %w", store.ErrUnavailable, err)
+			// An answer may rest on what another job has written in vain.
+			if err != nil {
+				job.err = err
+				if !errors.Is(err, store.ErrUnavailable) {
+					job.err = fmt.Errorf("%w: boltstore: %w", store.ErrUnavailable, err)
+				}
 			}
 			close(job.done)
 		}
 	}()
-	err = s.db.Update(func(tx *bbolt.Tx) error {
+	err = s.transact(func(b *batch) {
 		for _, job := range jobs {
-			job.run(tx)
+			job.run(b)
 		}
-		return nil
 	})
 }
 
-// run keeps a panic of one writer for that writer, who is on another goroutine.
-func (j *job) run(tx *bbolt.Tx) {
-	defer func() { j.panicked = recover() }()
-	j.err = j.work(tx)
+// transact runs work in a write transaction. It commits if work has written
+// anything. The caller leads.
+func (s *Store) transact(work func(*batch)) (err error) {
+	if err := s.failed(); err != nil {
+		return err
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	var tx *bbolt.Tx
+	ended := false
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = s.fail(panicked(cause))
+		} else if !ended && tx != nil {
+			_ = tx.Rollback()
+		}
+	}()
+	if tx, err = s.db.Begin(true); err != nil {
+		return err
+	}
+	id := uint64(tx.ID())
+	if id <= s.committed.Load() {
+		ended = true
+		return s.fail(errLostCommit)
+	}
+	b := &batch{tx: tx}
+	work(b)
+	switch {
+	case b.err != nil:
+		_ = tx.Rollback()
+		err = b.err
+	case !b.wrote && s.commitError.Load() == nil:
+		err = tx.Rollback()
+	default:
+		// Also where nothing was written after a commit that failed: that one may
+		// have left behind what is seen but not on disk.
+		err = tx.Commit()
+		s.note(id, err)
+	}
+	ended = true
+	return err
+}
+
+// note keeps the outcome of a commit, for Ping and for the next reads.
+func (s *Store) note(id uint64, err error) {
+	if err == nil {
+		s.committed.Store(id)
+		if s.commitError.Swap(nil) != nil {
+			s.logger.Info("the account file can be written again")
+		}
+		return
+	}
+	if s.commitError.Swap(&err) == nil {
+		s.logger.Error("the account file cannot be written", "error", err)
+	}
+	if errors.Is(err, syscall.EIO) {
+		// The system forgets what it could not write and reports it once: the next
+		// sync would succeed without it.
+		s.fail(err)
+	}
+}
+
+// run keeps a panic of one writer's change function for that writer, who is on
+// another goroutine. A panic of bbolt goes on.
+func (j *job) run(b *batch) {
+	b.calling = false
+	defer func() {
+		if b.calling {
+			j.panicked = recover()
+		}
+	}()
+	j.err = j.work(b)
+}
+
+// batch is the transaction that jobs share.
+type batch struct {
+	tx      *bbolt.Tx
+	wrote   bool
+	calling bool  // a caller's change function runs
+	err     error // a write that failed halfway; nothing is committed then
+}
+
+// call runs a caller's change function.
+func (b *batch) call(change func() error) error {
+	b.calling = true
+	err := change()
+	b.calling = false
+	return err
+}
+
+func (b *batch) put(t *table, key, value []byte) error {
+	return b.wrap(b.tx.Bucket(t.name).Put(key, t.seal(key, value)))
+}
+
+func (b *batch) delete(t *table, key []byte) error {
+	return b.wrap(b.tx.Bucket(t.name).Delete(key))
+}
+
+func (b *batch) putMeta(key, value []byte) error {
+	return b.wrap(b.tx.Bucket(bucketMeta).Put(key, value))
+}
+
+func (b *batch) wrap(err error) error {
+	b.wrote = true
+	if err != nil && b.err == nil {
+		b.err = err
+	}
+	return err
 }

@@ -9,178 +9,232 @@ import (
 	"os"
 )
 
-// bbolt's own check follows page numbers before it has looked at them: one that
-// leads past the end of the file, or back to where it came from, ends the whole
-// process on a goroutine that nobody can recover. checkPages looks first. It
-// knows the layout of bbolt's files, version 2, and reads through the file alone.
+// bbolt trusts the pages it reads, and its own check does so, too: a page number
+// that leads past the end of the file ends the whole process, on a goroutine where
+// nobody can recover. What follows knows the layout of bbolt's files, version 2, and
+// reads them through the file alone.
 
 const (
 	pageHeaderSize = 16 // id uint64, flags uint16, count uint16, overflow uint32
 	elementSize    = 16 // of branch and leaf pages alike
 	bucketSize     = 16 // root uint64, sequence uint64
-	metaSize       = 64
+	headerSize     = 64 // of a header page, after pageHeaderSize
 
 	flagBranch   = 0x01
 	flagLeaf     = 0x02
 	flagFreelist = 0x10
 	flagBucket   = 0x01 // of a leaf element
 
-	noFreelist = ^uint64(0)
-	magic      = 0xED0CDAED
+	noFreelist  = ^uint64(0)
+	magic       = 0xED0CDAED
+	boltVersion = 2
+	maxPageSize = 1 << 16
 )
 
 var native = binary.NativeEndian
 
-var errPage = errors.New("a page does not hold together")
-
-// pages is a file under check.
-type pages struct {
-	file     io.ReaderAt
-	pageSize uint64
-	end      uint64 // the first page number that is not in use
-	seen     map[uint64]bool
+// header is one of the two header pages that bbolt writes in turn. The newer one
+// leads to the current state, the older one to the state before the last commit.
+type header struct {
+	pageSize                  uint64
+	root, freelist, end, txid uint64 // end is the first page number not in use
 }
 
-func checkPages(file *os.File) error {
-	meta, err := readMeta(file)
-	if err != nil {
-		return err
+// errOneHeader says that one of the two header pages is damaged. The other one may
+// be the older.
+var errOneHeader = errors.New("one of its two header pages is damaged, so the last write may be missing; Config.AcceptLostWrite opens it all the same")
+
+// readHeader returns the newer header. Where one of the two is damaged it returns
+// the other one and errOneHeader.
+func readHeader(file io.ReaderAt) (header, error) {
+	first, firstMagic, firstWhole := headerAt(file, 0)
+	if firstWhole {
+		second, _, whole := headerAt(file, int64(first.pageSize))
+		switch {
+		case !whole || second.pageSize != first.pageSize:
+			return first, errOneHeader
+		case second.txid > first.txid:
+			return second, nil
+		}
+		return first, nil
 	}
+	// The second page begins at a multiple of a size that is not known.
+	for offset := int64(512); offset <= maxPageSize; offset *= 2 {
+		second, secondMagic, whole := headerAt(file, offset)
+		if whole && second.pageSize == uint64(offset) {
+			return second, errOneHeader
+		}
+		firstMagic = firstMagic || secondMagic
+	}
+	if !firstMagic {
+		return header{}, ErrForeign
+	}
+	return header{}, fmt.Errorf("%w (both header pages)", ErrDamaged)
+}
+
+// headerAt reads a header page. known tells that it begins as one does, whole that
+// it is one.
+func headerAt(file io.ReaderAt, offset int64) (h header, known, whole bool) {
+	text := make([]byte, pageHeaderSize+headerSize)
+	if _, err := file.ReadAt(text, offset); err != nil {
+		return h, false, false
+	}
+	text = text[pageHeaderSize:]
+	sum := fnv.New64a()
+	sum.Write(text[:headerSize-8])
+	h = header{
+		pageSize: uint64(native.Uint32(text[8:])),
+		root:     native.Uint64(text[16:]),
+		freelist: native.Uint64(text[32:]),
+		end:      native.Uint64(text[40:]),
+		txid:     native.Uint64(text[48:]),
+	}
+	known = native.Uint32(text) == magic
+	whole = known && native.Uint32(text[4:]) == boltVersion &&
+		native.Uint64(text[headerSize-8:]) == sum.Sum64() &&
+		h.pageSize >= 512 && h.pageSize <= maxPageSize && h.pageSize&(h.pageSize-1) == 0
+	return h, known, whole
+}
+
+// pages reads the pages of a file, each at most once, and knows which it has seen.
+type pages struct {
+	file io.ReaderAt
+	header
+	seen  []uint64 // a bit for each page
+	found uint64   // how many bits are set
+	space []byte
+}
+
+func newPages(file *os.File, h header) (*pages, error) {
 	info, err := file.Stat()
 	if err != nil {
-		return err
-	}
-	p := &pages{file: file, pageSize: uint64(meta.pageSize), end: meta.end, seen: make(map[uint64]bool)}
-	if size := uint64(info.Size()); p.end > size/p.pageSize {
-		return fmt.Errorf("%d bytes where %d pages of %d are in use", size, p.end, p.pageSize)
-	}
-	if meta.freelist != noFreelist {
-		if _, err := p.read(meta.freelist, flagFreelist); err != nil {
-			return err
-		}
-	}
-	return p.walk(meta.root)
-}
-
-type metaPage struct {
-	pageSize                  uint32
-	root, freelist, end, txid uint64
-}
-
-// readMeta returns the newer of the two meta pages that are whole, as bbolt
-// chooses.
-func readMeta(file io.ReaderAt) (newest metaPage, err error) {
-	found := false
-	// The second page begins where the first one's page size says; if the first
-	// is damaged, bbolt tries the sizes that there are.
-	for offset := int64(0); offset <= 64<<10; offset = max(1024, 2*offset) {
-		text := make([]byte, pageHeaderSize+metaSize)
-		if _, err := file.ReadAt(text, offset); err != nil {
-			break
-		}
-		text = text[pageHeaderSize:]
-		sum := fnv.New64a()
-		sum.Write(text[:metaSize-8])
-		if native.Uint32(text) != magic || native.Uint64(text[metaSize-8:]) != sum.Sum64() {
-			continue
-		}
-		meta := metaPage{
-			pageSize: native.Uint32(text[8:]),
-			root:     native.Uint64(text[16:]),
-			freelist: native.Uint64(text[32:]),
-			end:      native.Uint64(text[40:]),
-			txid:     native.Uint64(text[48:]),
-		}
-		if meta.pageSize < 512 || offset != 0 && offset != int64(meta.pageSize) {
-			continue
-		}
-		if !found || meta.txid > newest.txid {
-			newest, found = meta, true
-		}
-	}
-	if !found {
-		return newest, errors.New("no whole meta page")
-	}
-	return newest, nil
-}
-
-// read returns a page of the kind that flags say, with its overflow, once.
-func (p *pages) read(id uint64, flags uint16) ([]byte, error) {
-	if id < 2 || id >= p.end || p.seen[id] {
-		return nil, errPage
-	}
-	head := make([]byte, pageHeaderSize)
-	if _, err := p.file.ReadAt(head, int64(id*p.pageSize)); err != nil {
 		return nil, err
 	}
-	overflow := uint64(native.Uint32(head[12:]))
-	if native.Uint64(head) != id || native.Uint16(head[8:])&flags == 0 || overflow >= p.end-id {
-		return nil, errPage
+	if size := uint64(info.Size()); h.end > size/h.pageSize {
+		return nil, fmt.Errorf("%d bytes where %d pages of %d are in use", size, h.end, h.pageSize)
 	}
-	for i := id; i <= id+overflow; i++ {
-		if p.seen[i] {
-			return nil, errPage
+	p := &pages{file: file, header: h, seen: make([]uint64, h.end/64+1), space: make([]byte, h.pageSize)}
+	return p, nil
+}
+
+// mark notes that a page is in use, and tells whether it may be: it exists and is
+// not in use for anything else.
+func (p *pages) mark(id uint64) error {
+	if id < 2 || id >= p.end {
+		return fmt.Errorf("page %d does not exist", id)
+	}
+	if bit := uint64(1) << (id % 64); p.seen[id/64]&bit == 0 {
+		p.seen[id/64] |= bit
+		p.found++
+		return nil
+	}
+	return fmt.Errorf("page %d is in use twice", id)
+}
+
+// read returns a page of the kind that flags say, with its overflow. The page is
+// valid until the next read.
+func (p *pages) read(id uint64, flags uint16) ([]byte, error) {
+	if err := p.mark(id); err != nil {
+		return nil, err
+	}
+	page := p.space[:p.pageSize]
+	if _, err := p.file.ReadAt(page, int64(id*p.pageSize)); err != nil {
+		return nil, err
+	}
+	overflow := uint64(native.Uint32(page[12:]))
+	kind := native.Uint16(page[8:])
+	if native.Uint64(page) != id || kind&flags == 0 || kind&(kind-1) != 0 || overflow >= p.end-id {
+		return nil, fmt.Errorf("page %d is not what it should be", id)
+	}
+	if overflow == 0 {
+		return page, nil
+	}
+	for i := id + 1; i <= id+overflow; i++ {
+		if err := p.mark(i); err != nil {
+			return nil, err
 		}
-		p.seen[i] = true
 	}
-	page := make([]byte, (overflow+1)*p.pageSize)
+	if size := (overflow + 1) * p.pageSize; uint64(cap(p.space)) < size {
+		p.space = make([]byte, size)
+	}
+	page = p.space[:(overflow+1)*p.pageSize]
 	_, err := p.file.ReadAt(page, int64(id*p.pageSize))
 	return page, err
 }
 
-func (p *pages) walk(id uint64) error {
-	page, err := p.read(id, flagBranch|flagLeaf)
+// free reads the list of free pages, if the file has one.
+func (p *pages) free() error {
+	if p.freelist == noFreelist {
+		return nil
+	}
+	page, err := p.read(p.freelist, flagFreelist)
 	if err != nil {
 		return err
 	}
-	return p.elements(page)
-}
-
-// elements checks that the elements of a page lie within it, and follows those
-// that lead on.
-func (p *pages) elements(page []byte) error {
-	if len(page) < pageHeaderSize {
-		return errPage
+	count, list := uint64(native.Uint16(page[10:])), page[pageHeaderSize:]
+	if count == 0xFFFF { // too many for the field
+		count, list = native.Uint64(list), list[8:]
 	}
-	flags, count := native.Uint16(page[8:]), int(native.Uint16(page[10:]))
-	if flags != flagBranch && flags != flagLeaf || pageHeaderSize+count*elementSize > len(page) || flags == flagBranch && count == 0 {
-		return errPage
+	if count > uint64(len(list))/8 {
+		return errors.New("the list of free pages is cut short")
 	}
 	for i := range count {
-		at := uint64(pageHeaderSize + i*elementSize)
-		element := page[at : at+elementSize]
-		if flags == flagBranch {
-			start := at + uint64(native.Uint32(element))
-			if start+uint64(native.Uint32(element[4:])) > uint64(len(page)) {
-				return errPage
-			}
-			if err := p.walk(native.Uint64(element[8:])); err != nil {
-				return err
-			}
-			continue
-		}
-		start := at + uint64(native.Uint32(element[4:])) + uint64(native.Uint32(element[8:]))
-		end := start + uint64(native.Uint32(element[12:]))
-		if end > uint64(len(page)) {
-			return errPage
-		}
-		if native.Uint32(element)&flagBucket != 0 {
-			if err := p.bucket(page[start:end]); err != nil {
-				return err
-			}
+		if err := p.mark(native.Uint64(list[8*i:])); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// bucket follows a bucket to its root page, or into the page within its value
-// where it is small.
-func (p *pages) bucket(value []byte) error {
-	if len(value) < bucketSize {
-		return errPage
+// all checks that each page is in use or free.
+func (p *pages) all() error {
+	if p.freelist != noFreelist && p.found != p.end-2 {
+		return fmt.Errorf("%d pages are neither in use nor free", p.end-2-p.found)
 	}
-	if root := native.Uint64(value); root != 0 {
-		return p.walk(root)
+	return nil
+}
+
+// element is an entry of a branch or leaf page.
+type element struct {
+	bucket     bool
+	key, value []byte
+	child      uint64
+}
+
+// elements calls each with the elements of a page in order. bbolt packs keys and
+// values without gaps, so a wrong length or position shows.
+func elements(page []byte, each func(element) error) error {
+	if len(page) < pageHeaderSize {
+		return errors.New("a page is cut short")
 	}
-	return p.elements(value[bucketSize:])
+	flags, count := native.Uint16(page[8:]), uint64(native.Uint16(page[10:]))
+	at := pageHeaderSize + count*elementSize
+	if flags != flagBranch && flags != flagLeaf || at > uint64(len(page)) || flags == flagBranch && count == 0 {
+		return errors.New("a page is not what it should be")
+	}
+	for i := range count {
+		start := pageHeaderSize + i*elementSize
+		head := page[start : start+elementSize]
+		var e element
+		var position, keySize, valueSize uint64
+		if flags == flagBranch {
+			position, keySize = uint64(native.Uint32(head)), uint64(native.Uint32(head[4:]))
+			e.child = native.Uint64(head[8:])
+		} else {
+			position, keySize, valueSize = uint64(native.Uint32(head[4:])), uint64(native.Uint32(head[8:])), uint64(native.Uint32(head[12:]))
+			e.bucket = native.Uint32(head) == flagBucket
+			if native.Uint32(head)&^flagBucket != 0 {
+				return errors.New("an element is of no known kind")
+			}
+		}
+		if start+position != at || keySize == 0 || at+keySize+valueSize > uint64(len(page)) {
+			return errors.New("the elements of a page do not fit together")
+		}
+		e.key, e.value = page[at:at+keySize], page[at+keySize:at+keySize+valueSize]
+		at += keySize + valueSize
+		if err := each(e); err != nil {
+			return err
+		}
+	}
+	return nil
 }

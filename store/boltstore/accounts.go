@@ -1,0 +1,112 @@
+package boltstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+	"go.mongodb.org/mongo-driver/bson"
+
+	"github.com/oauthsv/oauthsv/store"
+)
+
+// maxKey is the longest name, e-mail or record key, in bytes: bbolt's bound less
+// the expiry that stands before a key.
+const maxKey = bbolt.MaxKeySize - expirySize
+
+// Create is as [store.Backend] says.
+func (s *Store) Create(ctx context.Context, account *store.Account) error {
+	return s.write(ctx, func(b *batch) error {
+		return b.putAccount(&store.Account{}, account)
+	})
+}
+
+// Update is as [store.Backend] says. change runs inside the one write
+// transaction, once, and other writers wait for it.
+func (s *Store) Update(ctx context.Context, id store.ID, change func(*store.Account) error) error {
+	return s.write(ctx, func(b *batch) error {
+		current, err := b.getAccount(id)
+		if err != nil {
+			return err
+		}
+		before := store.Account{Name: current.Name, EmailKey: current.EmailKey}
+		if err := b.call(func() error { return change(current) }); err != nil {
+			return err
+		}
+		current.ID = id
+		return b.putAccount(&before, current)
+	})
+}
+
+// Delete is as [store.Backend] says.
+func (s *Store) Delete(ctx context.Context, id store.ID) error {
+	return s.write(ctx, func(b *batch) error {
+		current, err := b.getAccount(id)
+		if err != nil {
+			return err
+		}
+		return errors.Join(
+			b.delete(tableAccounts, id[:]),
+			b.delete(tableNames, []byte(current.Name)),
+			b.delete(tableEmails, []byte(current.EmailKey)))
+	})
+}
+
+func (b *batch) getAccount(id store.ID) (*store.Account, error) {
+	space := spaces.Get().(*[]byte)
+	defer putSpace(space)
+	text, err := getAccount(b.tx, id[:], (*space)[:0])
+	if err != nil {
+		return nil, err
+	}
+	*space = text
+	return decodeAccount(id[:], text)
+}
+
+// putAccount checks everything before it writes anything: other writers share
+// the transaction, and a refusal must leave nothing behind in it.
+func (b *batch) putAccount(before, account *store.Account) error {
+	for _, field := range []struct {
+		name      string
+		index     *table
+		old, text string
+	}{
+		{"name", tableNames, before.Name, account.Name},
+		{"email", tableEmails, before.EmailKey, account.EmailKey},
+	} {
+		if field.text == field.old {
+			continue
+		}
+		if len(field.text) == 0 || len(field.text) > maxKey {
+			return fmt.Errorf("boltstore: account %s: the %s is empty or too long", account.ID.Hex(), field.name)
+		}
+		holder, err := field.index.get(b.tx, []byte(field.text), nil)
+		if err != nil {
+			return err
+		}
+		if holder != nil {
+			return &store.ExistsError{Field: field.name}
+		}
+	}
+	text, err := bson.Marshal(account)
+	if err != nil {
+		return fmt.Errorf("boltstore: encoding account %s: %w", account.ID.Hex(), err)
+	}
+	return errors.Join(
+		b.reindex(tableNames, before.Name, account.Name, account.ID),
+		b.reindex(tableEmails, before.EmailKey, account.EmailKey, account.ID),
+		b.put(tableAccounts, account.ID[:], text))
+}
+
+func (b *batch) reindex(index *table, before, after string, id store.ID) error {
+	if before == after {
+		return nil
+	}
+	if before != "" {
+		if err := b.delete(index, []byte(before)); err != nil {
+			return err
+		}
+	}
+	return b.put(index, []byte(after), id[:])
+}

@@ -1,0 +1,85 @@
+package boltstore_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/boltstore"
+)
+
+// BenchmarkFindByID reads one of 1,000 accounts that have a session each.
+func BenchmarkFindByID(b *testing.B) {
+	backend, ids := benchStore(b, 1000)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if _, err := backend.FindByID(context.Background(), ids[i%len(ids)]); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}
+
+// BenchmarkFindByIDMissing looks for an account that does not exist.
+func BenchmarkFindByIDMissing(b *testing.B) {
+	backend, _ := benchStore(b, 1000)
+	id := store.NewID()
+	for b.Loop() {
+		if _, err := backend.FindByID(context.Background(), id); err != store.ErrNotFound {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkUpdate has one, and 16, writers.
+func BenchmarkUpdate(b *testing.B) {
+	change := func(a *store.Account) error {
+		a.Sessions[0].Generation++
+		return nil
+	}
+	b.Run("one", func(b *testing.B) {
+		backend, ids := benchStore(b, 1000)
+		for b.Loop() {
+			if err := backend.Update(context.Background(), ids[0], change); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("many", func(b *testing.B) {
+		backend, ids := benchStore(b, 1000)
+		b.SetParallelism(16)
+		b.RunParallel(func(pb *testing.PB) {
+			for i := 0; pb.Next(); i++ {
+				if err := backend.Update(context.Background(), ids[i%len(ids)], change); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	})
+}
+
+func benchStore(b *testing.B, accounts int) (*boltstore.Store, []store.ID) {
+	b.Helper()
+	backend, err := boltstore.Open(filepath.Join(b.TempDir(), "bench.db"))
+	require.NoError(b, err)
+	b.Cleanup(func() { _ = backend.Close() })
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	ids := make([]store.ID, accounts)
+	for i := range ids {
+		ids[i] = store.NewID()
+		name := fmt.Sprintf("account-%d", i)
+		require.NoError(b, backend.Create(b.Context(), &store.Account{
+			ID: ids[i], Name: name, Email: name + "@example.org", EmailKey: name + "@example.org",
+			PasswordHash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g",
+			Groups:       []string{"editors"}, Created: now, Modified: now, LastAction: now,
+			Sessions: []store.Session{{ID: "AAECAwQFBgcICQoLDA0ODw", ClientID: "app", Generation: 1, Created: now, Rotated: now, Expires: now}},
+		}))
+	}
+	return backend, ids
+}

@@ -1,0 +1,264 @@
+package boltstore
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"os"
+	"slices"
+
+	"go.mongodb.org/mongo-driver/bson"
+	"go.mongodb.org/mongo-driver/bson/primitive"
+
+	"github.com/oauthsv/oauthsv/store"
+)
+
+// check reads a whole file: that each page is in use exactly once or free, that keys
+// are in order, that each entry has its checksum, and that the indexes say what the
+// records say. It needs one bit of memory for each page, and the keys of one level
+// of branch pages.
+type check struct {
+	*pages
+	buckets map[string][]byte // the buckets of the file, in bbolt's form
+	layout  layout
+	seed    maphash.Seed
+	told    map[*table]*tally // what records say of an index
+	holds   map[*table]*tally // what the index says
+}
+
+// tally adds up hashes of entries. Two sets of entries that have the same tally are
+// the same set: not for sure, but damage does not find the exception in 2^64.
+type tally struct{ count, sum uint64 }
+
+func newCheck(file *os.File, h header) (*check, error) {
+	p, err := newPages(file, h)
+	if err != nil {
+		return nil, err
+	}
+	c := &check{pages: p, buckets: make(map[string][]byte), seed: maphash.MakeSeed(), told: make(map[*table]*tally), holds: make(map[*table]*tally)}
+	for _, t := range tables {
+		c.told[t], c.holds[t] = new(tally), new(tally)
+	}
+	return c, nil
+}
+
+// begin checks what bbolt reads when it opens a file: the free pages, and which
+// buckets there are. It returns the layout of the rest.
+func (c *check) begin() (layout, error) {
+	if err := c.free(); err != nil {
+		return layout{}, damaged(err)
+	}
+	err := c.walk(context.Background(), tree{root: c.root, each: func(e element) error {
+		if !e.bucket || len(e.value) < bucketSize {
+			return errors.New("something that is no bucket stands among them")
+		}
+		c.buckets[string(e.key)] = bytes.Clone(e.value)
+		return nil
+	}})
+	if err != nil {
+		return layout{}, damaged(err)
+	}
+	entries := make(map[string]string)
+	if c.buckets[string(bucketMeta)] == nil {
+		return layout{}, ErrForeign
+	}
+	err = c.walk(context.Background(), c.tree(bucketMeta, func(e element) error {
+		entries[string(e.key)] = string(e.value)
+		return nil
+	}))
+	if err != nil {
+		return layout{}, damaged(err)
+	}
+	if c.layout, err = parseLayout(entries); err != nil {
+		return layout{}, err
+	}
+	for _, t := range tables {
+		if c.buckets[string(t.name)] == nil {
+			return layout{}, damaged(fmt.Errorf("the table of %s is gone", t.name))
+		}
+	}
+	return c.layout, nil
+}
+
+// finish checks everything else. It ends early with the error of ctx.
+func (c *check) finish(ctx context.Context) error {
+	var forest []tree
+	for name := range c.buckets {
+		if name == string(bucketMeta) {
+			continue // begin has read it
+		}
+		each := func(element) error { return nil } // a bucket of another version
+		if i := slices.IndexFunc(tables, func(t *table) bool { return string(t.name) == name }); i >= 0 {
+			each = func(e element) error { return c.entry(i, e) }
+		}
+		forest = append(forest, c.tree([]byte(name), each))
+	}
+	if err := c.walk(ctx, forest...); err != nil {
+		return damagedUnlessEnded(ctx, err)
+	}
+	if err := c.all(); err != nil {
+		return damaged(err)
+	}
+	for _, t := range tables {
+		if *c.told[t] != *c.holds[t] {
+			return damaged(fmt.Errorf("the index of %s and the records do not agree", t.name))
+		}
+	}
+	return nil
+}
+
+// entry checks an entry of a table.
+func (c *check) entry(index int, e element) error {
+	t, value, whole := tables[index], e.value, true
+	old := c.layout.old(index, e.key)
+	if !old {
+		value, whole = t.unseal(e.key, e.value)
+	}
+	if e.bucket || !whole {
+		return fmt.Errorf("an entry of %s does not have its checksum", t.name)
+	}
+	if t == tableAccounts {
+		return c.account(e.key, value, old)
+	}
+	if t == tableRecords {
+		if len(value) < expirySize {
+			return errors.New("a record has no expiry")
+		}
+		c.add(c.told, tableExpiries, value[:expirySize], e.key)
+		return nil
+	}
+	if t == tableExpiries {
+		if len(e.key) <= expirySize || len(value) > 0 {
+			return errors.New("an expiry is malformed")
+		}
+		c.add(c.holds, t, e.key[:expirySize], e.key[expirySize:])
+		return nil
+	}
+	if len(value) != len(store.NilID) {
+		return fmt.Errorf("an entry of %s is malformed", t.name)
+	}
+	c.add(c.holds, t, value, e.key)
+	return nil
+}
+
+func (c *check) account(key, text []byte, old bool) error {
+	var id primitive.ObjectID
+	raw := bson.Raw(text)
+	name, isName := raw.Lookup("name").StringValueOK()
+	email, isEmail := raw.Lookup("email_key").StringValueOK()
+	id, isID := raw.Lookup("_id").ObjectIDOK()
+	if !isName || !isEmail || !isID || !bytes.Equal(id[:], key) {
+		return fmt.Errorf("account %x is malformed", key)
+	}
+	if old { // no checksum vouches for the rest
+		if err := errors.Join(raw.Validate(), bson.Unmarshal(text, new(store.Account))); err != nil {
+			return fmt.Errorf("account %x is malformed: %w", key, err)
+		}
+	}
+	c.add(c.told, tableNames, key, []byte(name))
+	c.add(c.told, tableEmails, key, []byte(email))
+	return nil
+}
+
+// add counts an entry. The first part has the same length in all entries of t.
+func (c *check) add(side map[*table]*tally, t *table, first, second []byte) {
+	var hash maphash.Hash
+	hash.SetSeed(c.seed)
+	hash.Write(first)
+	hash.Write(second)
+	side[t].count++
+	side[t].sum += hash.Sum64()
+}
+
+// tree is a tree of pages, or a single page within a value.
+type tree struct {
+	root   uint64
+	inline []byte
+	each   func(element) error // called with what the leaves hold, in no order
+}
+
+// tree is that of a bucket, small buckets being a page within their parent's.
+func (c *check) tree(name []byte, each func(element) error) tree {
+	value := c.buckets[string(name)]
+	return tree{root: native.Uint64(value), inline: value[bucketSize:], each: each}
+}
+
+// branch is a page to be read, and between which keys those in it must lie.
+type branch struct {
+	id         uint64
+	tree       *tree
+	least, end []byte // nil where there is no bound
+}
+
+// walk reads trees level by level, and each level by page number, so that it reads
+// the file from its beginning to its end a few times and not at random.
+func (c *check) walk(ctx context.Context, forest ...tree) error {
+	var level []branch
+	for i := range forest {
+		t := &forest[i]
+		if t.root != 0 {
+			level = append(level, branch{id: t.root, tree: t})
+		} else if err := c.page(t.inline, branch{tree: t}, nil); err != nil {
+			return err
+		}
+	}
+	for len(level) > 0 {
+		slices.SortFunc(level, func(a, b branch) int { return cmp.Compare(a.id, b.id) })
+		var next []branch
+		for _, b := range level {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			page, err := c.read(b.id, flagBranch|flagLeaf)
+			if err != nil {
+				return err
+			}
+			if err := c.page(page, b, &next); err != nil {
+				return fmt.Errorf("page %d: %w", b.id, err)
+			}
+		}
+		level = next
+	}
+	return nil
+}
+
+func (c *check) page(page []byte, b branch, next *[]branch) error {
+	isBranch := len(page) >= pageHeaderSize && native.Uint16(page[8:]) == flagBranch
+	if isBranch {
+		if next == nil {
+			return errors.New("a small bucket leads on")
+		}
+		page = bytes.Clone(page) // the bounds of the next level point into it
+	}
+	previous, begun := b.least, false
+	children := 0
+	err := elements(page, func(e element) error {
+		order := bytes.Compare(previous, e.key)
+		if previous != nil && (order > 0 || order == 0 && begun) || b.end != nil && bytes.Compare(e.key, b.end) >= 0 {
+			return errors.New("the keys are not in order")
+		}
+		previous, begun = e.key, true
+		if !isBranch {
+			return b.tree.each(e)
+		}
+		if children > 0 {
+			(*next)[len(*next)-1].end = e.key
+		}
+		*next = append(*next, branch{id: e.child, tree: b.tree, least: e.key, end: b.end})
+		children++
+		return nil
+	})
+	return err
+}
+
+func damaged(err error) error { return fmt.Errorf("%w (%w)", ErrDamaged, err) }
+
+func damagedUnlessEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return err
+	}
+	return damaged(err)
+}

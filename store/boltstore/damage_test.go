@@ -1,0 +1,206 @@
+package boltstore_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
+
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/boltstore"
+)
+
+// outcomes counts what became of damaged files.
+type outcomes struct{ refused, unavailable, right, wrong int }
+
+// try opens a damaged file and asks for everything.
+func (o *outcomes) try(t *testing.T, content []byte, accounts int, what string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "damaged.db")
+	require.NoError(t, os.WriteFile(path, content, 0o600))
+	defer os.Remove(path)
+	backend, err := boltstore.Open(path)
+	if err != nil {
+		assert.True(t, errors.Is(err, boltstore.ErrDamaged) || errors.Is(err, boltstore.ErrForeign) || errors.Is(err, boltstore.ErrNewer), "%s: got %v", what, err)
+		o.refused++
+		return
+	}
+	unavailable, wrong := answers(backend, accounts)
+	assert.NoError(t, backend.Close())
+	switch {
+	case wrong != nil:
+		t.Errorf("%s: %v", what, wrong)
+		o.wrong++
+	case unavailable > 0:
+		o.unavailable++
+	default:
+		o.right++
+	}
+}
+
+// TestFlippedBitIsNeverAnswered flips one bit at a time, anywhere in the pages of a
+// file, and expects that the file is refused or every answer right.
+func TestFlippedBitIsNeverAnswered(t *testing.T) {
+	const accounts = 100
+	content := filled(t, accounts)
+	random := rand.New(rand.NewPCG(1, 2))
+	var o outcomes
+	for range 400 {
+		at, bit := random.IntN(len(content)), random.IntN(8)
+		damaged := bytes.Clone(content)
+		damaged[at] ^= 1 << bit
+		o.try(t, damaged, accounts, fmt.Sprintf("bit %d of byte %d", bit, at))
+	}
+	t.Logf("%+v", o)
+	assert.Positive(t, o.refused)
+}
+
+// TestFlippedHeaderBitIsRefused: bbolt would go back to the state before the last
+// write.
+func TestFlippedHeaderBitIsRefused(t *testing.T) {
+	content := filled(t, 10)
+	for page := range 2 {
+		for at := range 64 {
+			damaged := bytes.Clone(content)
+			damaged[page*os.Getpagesize()+16+at] ^= 1 << (at % 8)
+			path := filepath.Join(t.TempDir(), "damaged.db")
+			require.NoError(t, os.WriteFile(path, damaged, 0o600))
+			_, err := boltstore.Open(path)
+			require.ErrorIs(t, err, boltstore.ErrDamaged, "byte %d of header %d", at, page)
+			assert.ErrorContains(t, err, "AcceptLostWrite")
+		}
+	}
+}
+
+// TestAcceptLostWrite: with the option the file opens, in one of its last two
+// states, and is whole from then on.
+func TestAcceptLostWrite(t *testing.T) {
+	const accounts = 50
+	path := filepath.Join(t.TempDir(), "test.db")
+	fill(t, path, accounts)
+	backend := open(t, path)
+	require.NoError(t, backend.Create(t.Context(), account(accounts)))
+	require.NoError(t, backend.Close())
+	newest := int64(transaction(t, path) % 2)
+	for _, header := range []int64{newest, 1 - newest} {
+		file, err := os.OpenFile(path, os.O_RDWR, 0)
+		require.NoError(t, err)
+		_, err = file.WriteAt([]byte{0xFF, 0xFF}, header*int64(os.Getpagesize())+16+30)
+		require.NoError(t, errors.Join(err, file.Close()))
+		_, err = boltstore.Open(path)
+		require.ErrorIs(t, err, boltstore.ErrDamaged)
+
+		var log bytes.Buffer
+		backend, err := boltstore.OpenWith(path, boltstore.Config{AcceptLostWrite: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		require.NoError(t, err)
+		assert.Contains(t, log.String(), "level=WARN")
+		unavailable, wrong := answers(backend, accounts)
+		assert.NoError(t, wrong)
+		assert.Zero(t, unavailable)
+		_, err = backend.FindByID(t.Context(), account(accounts).ID)
+		if header == newest {
+			assert.ErrorIs(t, err, store.ErrNotFound, "the last write is lost")
+			require.NoError(t, backend.Create(t.Context(), account(accounts)))
+		} else {
+			assert.NoError(t, err, "the older header leads nowhere new")
+		}
+		require.NoError(t, backend.Close())
+		backend, err = boltstore.Open(path)
+		require.NoError(t, err, "the header was written anew")
+		require.NoError(t, backend.Close())
+		newest = int64(transaction(t, path) % 2)
+	}
+}
+
+// TestSwappedRecordsAreRefused: values that are whole, but stand under another key,
+// or come from before there were checksums.
+func TestSwappedRecordsAreRefused(t *testing.T) {
+	content := filled(t, 50)
+	swap := func(bucket string) func(tx *bbolt.Tx) error {
+		return func(tx *bbolt.Tx) error {
+			b := tx.Bucket([]byte(bucket))
+			first, value1 := b.Cursor().First()
+			last, value2 := b.Cursor().Last()
+			value1, value2 = bytes.Clone(value1), bytes.Clone(value2)
+			return errors.Join(b.Put(bytes.Clone(first), value2), b.Put(bytes.Clone(last), value1))
+		}
+	}
+	for name, change := range map[string]func(tx *bbolt.Tx) error{
+		"accounts": swap("accounts"),
+		"names":    swap("names"),
+		"emails":   swap("emails"),
+		"records":  swap("records"),
+		"without checksum": func(tx *bbolt.Tx) error {
+			b := tx.Bucket([]byte("accounts"))
+			key, value := b.Cursor().First()
+			return b.Put(bytes.Clone(key), bytes.Clone(value[:len(value)-4]))
+		},
+		"entry of names gone": func(tx *bbolt.Tx) error {
+			key, _ := tx.Bucket([]byte("names")).Cursor().First()
+			return tx.Bucket([]byte("names")).Delete(key)
+		},
+		"entry of expiries gone": func(tx *bbolt.Tx) error {
+			key, _ := tx.Bucket([]byte("expiries")).Cursor().First()
+			return tx.Bucket([]byte("expiries")).Delete(key)
+		},
+		"account gone": func(tx *bbolt.Tx) error {
+			key, _ := tx.Bucket([]byte("accounts")).Cursor().First()
+			return tx.Bucket([]byte("accounts")).Delete(key)
+		},
+		"back to format 1": func(tx *bbolt.Tx) error {
+			return tx.Bucket([]byte("meta")).Put([]byte("format"), []byte("1"))
+		},
+		"upgrade that never was": func(tx *bbolt.Tx) error {
+			return tx.Bucket([]byte("meta")).Put([]byte("upgrade"), []byte{0})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "test.db")
+			require.NoError(t, os.WriteFile(path, content, 0o600))
+			edit(t, path, change)
+			_, err := boltstore.Open(path)
+			require.ErrorIs(t, err, boltstore.ErrDamaged)
+			_, err = boltstore.Open(path)
+			require.ErrorIs(t, err, boltstore.ErrDamaged, "the lock was released")
+		})
+	}
+}
+
+// edit changes a file with bbolt alone.
+func edit(t *testing.T, path string, change func(*bbolt.Tx) error) {
+	t.Helper()
+	db, err := bbolt.Open(path, 0o600, nil)
+	require.NoError(t, err)
+	require.NoError(t, db.Update(change))
+	require.NoError(t, db.Close())
+}
+
+// TestRandomDamageNeverPanics spoils several bytes at once, half of the time in the
+// heads of pages.
+func TestRandomDamageNeverPanics(t *testing.T) {
+	const accounts = 100
+	content := filled(t, accounts)
+	random := rand.New(rand.NewPCG(3, 4))
+	var o outcomes
+	for round := range 300 {
+		damaged := bytes.Clone(content)
+		for range 1 + random.IntN(8) {
+			at := random.IntN(len(content)/4096)*4096 + random.IntN(64)
+			if round%2 == 0 {
+				at = random.IntN(len(content))
+			}
+			damaged[at] = byte(random.Uint32())
+		}
+		o.try(t, damaged, accounts, fmt.Sprint("round ", round))
+	}
+	t.Logf("%+v", o)
+	assert.Greater(t, o.refused, 100)
+}
