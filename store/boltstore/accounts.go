@@ -75,11 +75,11 @@ func (b *batch) putAccount(before, account *store.Account) error {
 		{"name", tableNames, before.Name, account.Name},
 		{"email", tableEmails, before.EmailKey, account.EmailKey},
 	} {
-		if field.text == field.old {
+		if field.text == field.old || field.text == "" {
 			continue
 		}
-		if len(field.text) == 0 || len(field.text) > maxKey {
-			return fmt.Errorf("boltstore: account %s: the %s is empty or too long", account.ID.Hex(), field.name)
+		if len(field.text) > maxKey {
+			return fmt.Errorf("boltstore: account %s: the %s is too long", account.ID.Hex(), field.name)
 		}
 		holder, err := field.index.get(b.tx, []byte(field.text), nil)
 		if err != nil {
@@ -99,6 +99,7 @@ func (b *batch) putAccount(before, account *store.Account) error {
 		b.put(tableAccounts, account.ID[:], text))
 }
 
+// reindex moves an entry of an index. An index has no entry for an empty text.
 func (b *batch) reindex(index *table, before, after string, id store.ID) error {
 	if before == after {
 		return nil
@@ -107,6 +108,9 @@ func (b *batch) reindex(index *table, before, after string, id store.ID) error {
 		if err := b.delete(index, []byte(before)); err != nil {
 			return err
 		}
+	}
+	if after == "" {
+		return nil
 	}
 	return b.put(index, []byte(after), id[:])
 }

@@ -186,8 +186,8 @@ func (s *Store) Ping(ctx context.Context) error {
 		return nil
 	}
 	return s.write(ctx, func(b *batch) error {
-		// As much as an account with its indexes takes.
-		return b.putMeta(metaProbe, make([]byte, 16<<10))
+		// As many pages as a new account with its indexes takes in a large file.
+		return b.putMeta(metaProbe, make([]byte, 64<<10))
 	})
 }
 

@@ -158,8 +158,12 @@ func (c *check) account(key, text []byte, old bool) error {
 			return fmt.Errorf("account %x is malformed: %w", key, err)
 		}
 	}
-	c.add(c.told, tableNames, key, []byte(name))
-	c.add(c.told, tableEmails, key, []byte(email))
+	if name != "" {
+		c.add(c.told, tableNames, key, []byte(name))
+	}
+	if email != "" {
+		c.add(c.told, tableEmails, key, []byte(email))
+	}
 	return nil
 }
 

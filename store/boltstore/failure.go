@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"runtime"
 	"sync"
 	"unsafe"
 
@@ -31,8 +32,8 @@ func (s *Store) fail(cause error) error {
 
 // panicked is the error for a panic out of bbolt.
 func panicked(cause any) error {
-	if err, isError := cause.(error); isError {
-		return damaged(err)
+	if err, isRuntime := cause.(runtime.Error); isRuntime {
+		return damaged(fmt.Errorf("a page could not be read: %w", err))
 	}
 	return damaged(fmt.Errorf("%v", cause))
 }

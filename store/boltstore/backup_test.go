@@ -1,0 +1,105 @@
+package boltstore_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/store"
+)
+
+// TestBackupUnderLoad copies a file while 64 writers write. Each copy opens, is
+// whole, and holds what was answered before.
+func TestBackupUnderLoad(t *testing.T) {
+	directory := t.TempDir()
+	backend := open(t, filepath.Join(directory, "test.db"))
+	const writers = 64
+	var answered [writers]atomic.Int64 // the generation of the writer's session
+	var stop atomic.Bool
+	var all sync.WaitGroup
+	for i := range writers {
+		require.NoError(t, backend.Create(t.Context(), account(i)))
+		answered[i].Store(7)
+		all.Go(func() {
+			for n := 0; !stop.Load(); n++ {
+				var generation int64
+				assert.NoError(t, backend.Update(t.Context(), account(i).ID, func(a *store.Account) error {
+					a.Sessions[0].Generation++
+					a.PasswordHash = string(make([]byte, n%3000))
+					generation = a.Sessions[0].Generation
+					return nil
+				}))
+				answered[i].Store(generation)
+				assert.NoError(t, backend.Create(t.Context(), fullAccountOf(i, n)))
+			}
+		})
+	}
+	defer all.Wait()
+	defer stop.Store(true)
+	for round := range 15 {
+		var before [writers]int64
+		for i := range writers {
+			before[i] = answered[i].Load()
+		}
+		path := filepath.Join(directory, fmt.Sprint("copy-", round))
+		file, err := os.Create(path)
+		require.NoError(t, err)
+		n, err := backend.WriteTo(file)
+		require.NoError(t, err)
+		info, err := file.Stat()
+		require.NoError(t, err)
+		assert.Equal(t, info.Size(), n)
+		require.NoError(t, file.Close())
+
+		restored := open(t, path)
+		for i := range writers {
+			found, err := restored.FindByName(t.Context(), account(i).Name)
+			require.NoError(t, err)
+			assert.GreaterOrEqual(t, found.Sessions[0].Generation, before[i], "answered before the call")
+		}
+		require.NoError(t, restored.Create(t.Context(), account(writers)))
+		require.NoError(t, restored.Close())
+		require.NoError(t, os.Remove(path))
+	}
+}
+
+// fullAccountOf is a new account of a writer.
+func fullAccountOf(writer, n int) *store.Account {
+	made := account(1000 + writer)
+	made.ID[5], made.ID[6], made.ID[7] = 1, byte(n>>8), byte(n)
+	made.Name = fmt.Sprint(made.Name, "-", n)
+	made.EmailKey = made.Name
+	return made
+}
+
+type badWriter struct{ err error }
+
+func (w badWriter) Write([]byte) (int, error) {
+	if w.err == nil {
+		panic("mine")
+	}
+	return 0, w.err
+}
+
+// TestBackupWriterFails: the writer's error and its panic are the caller's, and the
+// store goes on.
+func TestBackupWriterFails(t *testing.T) {
+	backend := open(t, filepath.Join(t.TempDir(), "test.db"))
+	full := errors.New("full")
+	n, err := backend.WriteTo(badWriter{full})
+	assert.ErrorIs(t, err, full)
+	assert.NotErrorIs(t, err, store.ErrUnavailable)
+	assert.Zero(t, n)
+	assert.PanicsWithValue(t, "mine", func() { _, _ = backend.WriteTo(badWriter{}) })
+	require.NoError(t, backend.Create(t.Context(), account(1)))
+	require.NoError(t, backend.Close())
+	_, err = backend.WriteTo(badWriter{full})
+	assert.ErrorIs(t, err, store.ErrUnavailable)
+}

@@ -1,0 +1,99 @@
+package boltstore_test
+
+import (
+	"errors"
+	"fmt"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/boltstore"
+)
+
+func init() { children["full"] = runOnFullDisk }
+
+// TestFullDiskShowsInPing: while the disk is full, Ping fails as writes do; once
+// there is room, it succeeds by itself. The file may not grow any more, by
+// RLIMIT_FSIZE, in a process of its own.
+func TestFullDiskShowsInPing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	fill(t, path, 50)
+	output, err := child(t, "full", path).Output()
+	require.NoError(t, err)
+	t.Logf("%s", output)
+	unavailable, wrong := answers(open(t, path), 50)
+	require.NoError(t, wrong)
+	require.Zero(t, unavailable)
+}
+
+func runOnFullDisk(path string) error {
+	signal.Ignore(syscall.SIGXFSZ)
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		return err
+	}
+	backend, err := boltstore.Open(path)
+	if err != nil {
+		return err
+	}
+	setLimit := func(bytes uint64) error {
+		return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: bytes, Max: limit.Max})
+	}
+	var info syscall.Stat_t
+	if err := syscall.Stat(path, &info); err != nil {
+		return err
+	}
+	if err := setLimit(uint64(info.Size)); err != nil {
+		return err
+	}
+	made, refused, healthy := 50, 0, 0
+	for refused < 100 {
+		if made > 100_000 {
+			return errors.New("the disk does not get full")
+		}
+		err := backend.Create(bg, fullAccount(made))
+		switch {
+		case err == nil:
+			made++
+			continue
+		case !errors.Is(err, store.ErrUnavailable):
+			return fmt.Errorf("creating: %w", err)
+		}
+		if _, err := backend.FindByID(bg, fullAccount(made-1).ID); err != nil {
+			return fmt.Errorf("reading on a full disk: %w", err)
+		}
+		refused++
+		if backend.Ping(bg) == nil {
+			healthy++
+		}
+	}
+	if healthy > 5 { // what one writer had no room for, Ping may find room for once
+		return fmt.Errorf("%d of %d pings on a full disk succeeded", healthy, refused)
+	}
+	if err := setLimit(limit.Cur); err != nil {
+		return err
+	}
+	if err := backend.Ping(bg); err != nil {
+		return fmt.Errorf("there is room again: %w", err)
+	}
+	if err := backend.Create(bg, fullAccount(made)); err != nil {
+		return err
+	}
+	fmt.Printf("%d made, %d refused, %d of as many pings succeeded", made-50, refused, healthy)
+	for i := 50; i <= made; i++ {
+		if _, err := backend.FindByName(bg, fullAccount(i).Name); err != nil {
+			return fmt.Errorf("account %d: %w", i, err)
+		}
+	}
+	return backend.Close()
+}
+
+func fullAccount(i int) *store.Account {
+	made := account(i)
+	made.ID[9] = byte(i >> 16)
+	return made
+}

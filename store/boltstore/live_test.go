@@ -1,0 +1,181 @@
+//go:build unix
+
+package boltstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/boltstore"
+)
+
+// TestLiveDamage overwrites or truncates the file while readers and writers are at
+// work. None may hang, panic or get another account's record; Close returns, and the
+// file can be locked again.
+//
+// OAUTHSV_TEST_LIVE_DAMAGES is how many damages there are, 60 by default.
+func TestLiveDamage(t *testing.T) {
+	const accounts = 60
+	rounds := number(t, "OAUTHSV_TEST_LIVE_DAMAGES", 60)
+	content := filled(t, accounts)
+	random := rand.New(rand.NewPCG(5, 6))
+	failed := 0
+	for round := range rounds {
+		path := filepath.Join(t.TempDir(), "test.db")
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+		backend, err := boltstore.OpenWith(path, boltstore.Config{Logger: slog.New(slog.DiscardHandler)})
+		require.NoError(t, err)
+		file, err := os.OpenFile(path, os.O_RDWR, 0)
+		require.NoError(t, err)
+
+		ctx, cancel := context.WithCancel(t.Context())
+		calls := make(chan struct{}, 1<<16)
+		var all sync.WaitGroup
+		for worker := range 8 {
+			all.Go(func() {
+				for i := 0; ctx.Err() == nil; i++ {
+					err := liveCall(backend, worker+i*8, accounts)
+					assert.True(t, err == nil || errors.Is(err, store.ErrUnavailable), "round %d: %v", round, err)
+					select {
+					case calls <- struct{}{}:
+					default:
+					}
+				}
+			})
+		}
+		wait := func(n int) {
+			late := time.After(30 * time.Second)
+			for range n {
+				select {
+				case <-calls:
+				case <-late:
+					panic(fmt.Sprintf("round %d: somebody hangs", round)) // with all stacks
+				}
+			}
+		}
+		wait(20)
+		kind := liveDamage(t, file, random, round)
+		wait(1000)
+		cancel()
+		waitFor(&all)
+		if err := backend.Ping(t.Context()); err != nil {
+			assert.ErrorIs(t, err, store.ErrUnavailable)
+			failed++
+		}
+		closed := make(chan struct{})
+		go func() { _ = backend.Close(); close(closed) }()
+		select {
+		case <-closed:
+		case <-time.After(30 * time.Second):
+			panic(fmt.Sprintf("round %d: Close hangs after %s", round, kind))
+		}
+		assert.ErrorIs(t, backend.Ping(t.Context()), store.ErrUnavailable)
+		require.NoError(t, file.Truncate(0))
+		_, err = file.WriteAt(content, 0)
+		require.NoError(t, errors.Join(err, file.Close()))
+		restored, err := boltstore.Open(path)
+		if assert.NoError(t, err, "round %d, %s: the lock was not released", round, kind) {
+			require.NoError(t, restored.Close())
+		}
+		require.NoError(t, os.Remove(path))
+	}
+	t.Logf("%d damages, of which %d made the store fail", rounds, failed)
+	assert.Positive(t, failed)
+}
+
+func waitFor(all *sync.WaitGroup) {
+	ended := make(chan struct{})
+	go func() { all.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		panic("somebody hangs")
+	}
+}
+
+var errWrong = errors.New("a wrong answer")
+
+// liveCall makes one call, and returns errWrong for the record of another account.
+func liveCall(backend *boltstore.Store, i, accounts int) error {
+	want := account(i % accounts)
+	var got *store.Account
+	var err error
+	switch i % 6 {
+	case 0:
+		got, err = backend.FindByID(bg, want.ID)
+	case 1:
+		got, err = backend.FindByName(bg, want.Name)
+	case 2:
+		got, err = backend.FindByEmail(bg, want.EmailKey)
+	case 3:
+		return backend.Update(bg, want.ID, func(a *store.Account) error {
+			if a.PasswordHash != want.PasswordHash {
+				return errWrong
+			}
+			a.Sessions[0].Generation++
+			return nil
+		})
+	case 4:
+		return putRecord(backend, i%accounts)
+	case 5:
+		return backend.Ping(bg)
+	}
+	if err == nil && (got.ID != want.ID || got.Name != want.Name || got.PasswordHash != want.PasswordHash || got.Disabled != want.Disabled) {
+		return errWrong
+	}
+	return err
+}
+
+// liveDamage does one of six kinds of damage, and says which.
+func liveDamage(t *testing.T, file *os.File, random *rand.Rand, round int) string {
+	t.Helper()
+	info, err := file.Stat()
+	require.NoError(t, err)
+	noise := func(n int) []byte {
+		text := make([]byte, n)
+		for i := range text {
+			text[i] = byte(random.Uint32())
+		}
+		return text
+	}
+	size := info.Size()
+	page := random.Int64N(min(size, 200<<10)/4096) * 4096
+	switch round % 6 {
+	case 0:
+		require.NoError(t, file.Truncate(0))
+		return "cut to nothing"
+	case 1:
+		require.NoError(t, file.Truncate(page+random.Int64N(4096)))
+		return "cut"
+	case 2:
+		_, err = file.WriteAt(noise(8192), 0)
+		err = errors.Join(err, file.Sync())
+		require.NoError(t, err)
+		return "both headers"
+	case 3:
+		_, err = file.WriteAt(noise(4096), page)
+		require.NoError(t, err)
+		return "a page"
+	case 4:
+		for range 20 {
+			_, err = file.WriteAt(noise(64), random.Int64N(min(size, 200<<10)/4096)*4096)
+			require.NoError(t, err)
+		}
+		return "heads of pages"
+	}
+	_, err = file.WriteAt(make([]byte, size), 0)
+	require.NoError(t, err)
+	return "all zero"
+}

@@ -1,0 +1,182 @@
+package boltstore_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
+
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/boltstore"
+)
+
+// TestLeftOversAreSwept: what a process left that was killed while it made the file
+// goes away; other files, and what another process is making, stay.
+func TestLeftOversAreSwept(t *testing.T) {
+	directory := t.TempDir()
+	path := filepath.Join(directory, "test.db")
+	const old, making = "test.db.ABCDEFGHIJKLMNOPQRSTUVWXYZ", "test.db.ABCDEFGHIJKLMNOPQRSTUVW234"
+	kept := []string{"test.db.bak", "test.db.abcdefghijklmnopqrstuvwxyz", "test.db.ABCDEFGHIJKLMNOPQRSTUVWX", "other.db.ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+	for _, name := range append(kept, old) {
+		require.NoError(t, os.WriteFile(filepath.Join(directory, name), []byte("x"), 0o600))
+	}
+	db, err := bbolt.Open(filepath.Join(directory, making), 0o600, nil)
+	require.NoError(t, err)
+	defer db.Close()
+	open(t, path)
+	entries, err := os.ReadDir(directory)
+	require.NoError(t, err)
+	var names []string
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	assert.ElementsMatch(t, append(kept, making, "test.db"), names)
+}
+
+// TestRefusedOpenReleasesLock: after a refusal the same process can open the file
+// once it has been restored.
+func TestRefusedOpenReleasesLock(t *testing.T) {
+	content := filled(t, 300)
+	for at := 0; at < len(content); at += 4096 {
+		path := filepath.Join(t.TempDir(), "test.db")
+		damaged := bytes.Clone(content)
+		copy(damaged[at:], bytes.Repeat([]byte{0xA5}, 4096))
+		require.NoError(t, os.WriteFile(path, damaged, 0o600))
+		if backend, err := boltstore.Open(path); err == nil {
+			require.NoError(t, backend.Close()) // a free page
+		}
+		db, err := bbolt.Open(filepath.Join(t.TempDir(), "other.db"), 0o600, nil)
+		require.NoError(t, err)
+		require.NoError(t, db.Close())
+		file, err := os.OpenFile(path, os.O_RDWR, 0) // the same file, not a new one
+		require.NoError(t, err)
+		_, err = file.WriteAt(content, 0)
+		require.NoError(t, err)
+		require.NoError(t, file.Close())
+		backend, err := boltstore.Open(path)
+		require.NoError(t, err, "page at %d", at)
+		require.NoError(t, backend.Close())
+	}
+}
+
+// logged hands each line of a log to a channel.
+type logged chan string
+
+func (l logged) Write(line []byte) (int, error) {
+	l <- string(line)
+	return len(line), nil
+}
+
+func openInBackground(t *testing.T, path string) (*boltstore.Store, logged) {
+	t.Helper()
+	lines := make(logged, 10)
+	backend, err := boltstore.OpenWith(path, boltstore.Config{CheckInBackground: true, Logger: slog.New(slog.NewTextHandler(lines, nil))})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = backend.Close() })
+	return backend, lines
+}
+
+func TestCheckInBackground(t *testing.T) {
+	content := filled(t, 300)
+	path := filepath.Join(t.TempDir(), "test.db")
+	require.NoError(t, os.WriteFile(path, content, 0o600))
+
+	t.Run("whole", func(t *testing.T) {
+		backend, lines := openInBackground(t, path)
+		for i := range 50 { // the check reads what was there before
+			require.NoError(t, backend.Delete(t.Context(), account(i).ID))
+			require.NoError(t, backend.Create(t.Context(), account(i)))
+		}
+		assert.Contains(t, <-lines, "level=INFO")
+		require.NoError(t, backend.Ping(t.Context()))
+		_, wrong := answers(backend, 300)
+		assert.NoError(t, wrong)
+	})
+	t.Run("damaged", func(t *testing.T) {
+		damagedPath := filepath.Join(t.TempDir(), "test.db")
+		require.NoError(t, os.WriteFile(damagedPath, content, 0o600))
+		edit(t, damagedPath, func(tx *bbolt.Tx) error {
+			key, _ := tx.Bucket([]byte("names")).Cursor().First()
+			return tx.Bucket([]byte("names")).Delete(key)
+		})
+		backend, lines := openInBackground(t, damagedPath)
+		line := <-lines
+		assert.Contains(t, line, "level=ERROR")
+		assert.Contains(t, line, "names")
+		err := backend.Ping(t.Context())
+		assert.ErrorIs(t, err, store.ErrUnavailable)
+		assert.ErrorIs(t, err, boltstore.ErrDamaged)
+		_, err = backend.FindByID(t.Context(), account(1).ID)
+		assert.ErrorIs(t, err, store.ErrUnavailable)
+		assert.ErrorIs(t, backend.Create(t.Context(), account(301)), store.ErrUnavailable)
+		require.NoError(t, backend.Close())
+		_, err = boltstore.Open(damagedPath)
+		assert.ErrorIs(t, err, boltstore.ErrDamaged, "and not in use")
+	})
+	t.Run("closed", func(t *testing.T) {
+		for range 20 { // Close ends the check, wherever that is
+			backend, _ := openInBackground(t, path)
+			require.NoError(t, backend.Close())
+		}
+		open(t, path)
+	})
+	t.Run("old format", func(t *testing.T) {
+		oldPath := filepath.Join(t.TempDir(), "test.db")
+		writeFormat1(t, oldPath, 100)
+		edit(t, oldPath, func(tx *bbolt.Tx) error {
+			key, _ := tx.Bucket([]byte("names")).Cursor().First()
+			return tx.Bucket([]byte("names")).Delete(key)
+		})
+		_, err := boltstore.OpenWith(oldPath, boltstore.Config{CheckInBackground: true})
+		assert.ErrorIs(t, err, boltstore.ErrDamaged, "checked before")
+	})
+}
+
+// TestCloseWaitsForBackup: and what is asked afterwards is refused, not hung.
+func TestCloseWaitsForBackup(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	backend := open(t, path)
+	entered, leave := make(chan struct{}), make(chan struct{})
+	var copied int64
+	ended := make(chan error)
+	go func() {
+		var err error
+		copied, err = backend.WriteTo(slowWriter{entered, leave})
+		ended <- err
+	}()
+	<-entered
+	closed := make(chan error)
+	go func() { closed <- backend.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	select {
+	case <-closed:
+		t.Error("Close did not wait")
+	default:
+	}
+	close(leave)
+	require.NoError(t, <-ended)
+	require.NoError(t, <-closed)
+	assert.Positive(t, copied)
+	assert.ErrorIs(t, backend.Ping(ctx), store.ErrUnavailable)
+	assert.False(t, strings.HasSuffix(backend.Ping(ctx).Error(), "\n"))
+}
+
+type slowWriter struct{ entered, leave chan struct{} }
+
+func (w slowWriter) Write(p []byte) (int, error) {
+	select {
+	case <-w.leave:
+	case w.entered <- struct{}{}:
+		<-w.leave
+	}
+	return len(p), nil
+}
