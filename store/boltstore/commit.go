@@ -153,19 +153,17 @@ func (s *Store) transact(work func(*batch)) (err error) {
 	}
 	b := &batch{tx: tx}
 	work(b)
-	switch {
-	case b.err != nil:
-		_ = tx.Rollback()
-		err = b.err
-	case !b.wrote && s.commitError.Load() == nil:
-		err = tx.Rollback()
-	default:
-		// Also where nothing was written after a commit that failed: that one may
-		// have left behind what is seen but not on disk.
-		err = tx.Commit()
-		s.note(id, err)
-	}
 	ended = true
+	if b.err != nil || !b.wrote && s.commitError.Load() == nil {
+		return errors.Join(b.err, tx.Rollback())
+	}
+	// Also where nothing was written after a commit that failed: that one may have
+	// left behind what is seen but not on disk.
+	if err := s.sound(); err != nil {
+		return s.fail(err)
+	}
+	err = tx.Commit()
+	s.note(id, err)
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"sync"
 	"testing"
 	"time"
@@ -61,7 +62,7 @@ func TestLiveDamage(t *testing.T) {
 				select {
 				case <-calls:
 				case <-late:
-					panic(fmt.Sprintf("round %d: somebody hangs", round)) // with all stacks
+					hangs(fmt.Sprint("somebody in round ", round))
 				}
 			}
 		}
@@ -79,7 +80,7 @@ func TestLiveDamage(t *testing.T) {
 		select {
 		case <-closed:
 		case <-time.After(30 * time.Second):
-			panic(fmt.Sprintf("round %d: Close hangs after %s", round, kind))
+			hangs(fmt.Sprintf("Close in round %d, after %s", round, kind))
 		}
 		assert.ErrorIs(t, backend.Ping(t.Context()), store.ErrUnavailable)
 		require.NoError(t, file.Truncate(0))
@@ -95,13 +96,19 @@ func TestLiveDamage(t *testing.T) {
 	assert.Positive(t, failed)
 }
 
+// hangs ends the test with all stacks, for what hangs cannot be cleaned up.
+func hangs(who string) {
+	_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 2)
+	panic(who + " hangs")
+}
+
 func waitFor(all *sync.WaitGroup) {
 	ended := make(chan struct{})
 	go func() { all.Wait(); close(ended) }()
 	select {
 	case <-ended:
 	case <-time.After(30 * time.Second):
-		panic("somebody hangs")
+		hangs("somebody")
 	}
 }
 
