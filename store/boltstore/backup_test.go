@@ -37,7 +37,7 @@ func TestBackupUnderLoad(t *testing.T) {
 					return nil
 				}))
 				answered[i].Store(generation)
-				assert.NoError(t, backend.Create(t.Context(), fullAccountOf(i, n)))
+				assert.NoError(t, backend.Create(t.Context(), writersAccount(i, n)))
 			}
 		})
 	}
@@ -70,8 +70,8 @@ func TestBackupUnderLoad(t *testing.T) {
 	}
 }
 
-// fullAccountOf is a new account of a writer.
-func fullAccountOf(writer, n int) *store.Account {
+// writersAccount is the new account number n of a writer.
+func writersAccount(writer, n int) *store.Account {
 	made := account(1000 + writer)
 	made.ID[5], made.ID[6], made.ID[7] = 1, byte(n>>8), byte(n)
 	made.Name = fmt.Sprint(made.Name, "-", n)

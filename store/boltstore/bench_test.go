@@ -3,6 +3,7 @@ package boltstore_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -62,6 +63,31 @@ func BenchmarkUpdate(b *testing.B) {
 			}
 		})
 	})
+}
+
+// BenchmarkOpen checks a file of 100,000 accounts with a session and a small record
+// each, and before that upgrades one, once.
+func BenchmarkOpen(b *testing.B) {
+	const accounts = 100_000
+	path := filepath.Join(b.TempDir(), "bench.db")
+	writeFormat1(b, path, accounts)
+	begun := time.Now()
+	backend, err := boltstore.Open(path)
+	require.NoError(b, err)
+	require.NoError(b, backend.Close())
+	b.Logf("the upgrade took %s", time.Since(begun).Round(time.Millisecond))
+	info, err := os.Stat(path)
+	require.NoError(b, err)
+	b.Logf("%d bytes", info.Size())
+	for _, background := range []bool{false, true} {
+		b.Run(fmt.Sprint("background=", background), func(b *testing.B) {
+			for b.Loop() {
+				backend, err := boltstore.OpenWith(path, boltstore.Config{CheckInBackground: background})
+				require.NoError(b, err)
+				require.NoError(b, backend.Close())
+			}
+		})
+	}
 }
 
 func benchStore(b *testing.B, accounts int) (*boltstore.Store, []store.ID) {

@@ -55,7 +55,7 @@ func runOnFullDisk(path string) error {
 		if made > 100_000 {
 			return errors.New("the disk does not get full")
 		}
-		err := backend.Create(bg, fullAccount(made))
+		err := backend.Create(bg, account(made))
 		switch {
 		case err == nil:
 			made++
@@ -63,7 +63,7 @@ func runOnFullDisk(path string) error {
 		case !errors.Is(err, store.ErrUnavailable):
 			return fmt.Errorf("creating: %w", err)
 		}
-		if _, err := backend.FindByID(bg, fullAccount(made-1).ID); err != nil {
+		if _, err := backend.FindByID(bg, account(made-1).ID); err != nil {
 			return fmt.Errorf("reading on a full disk: %w", err)
 		}
 		refused++
@@ -80,20 +80,14 @@ func runOnFullDisk(path string) error {
 	if err := backend.Ping(bg); err != nil {
 		return fmt.Errorf("there is room again: %w", err)
 	}
-	if err := backend.Create(bg, fullAccount(made)); err != nil {
+	if err := backend.Create(bg, account(made)); err != nil {
 		return err
 	}
 	fmt.Printf("%d made, %d refused, %d of as many pings succeeded", made-50, refused, healthy)
 	for i := 50; i <= made; i++ {
-		if _, err := backend.FindByName(bg, fullAccount(i).Name); err != nil {
+		if _, err := backend.FindByName(bg, account(i).Name); err != nil {
 			return fmt.Errorf("account %d: %w", i, err)
 		}
 	}
 	return backend.Close()
-}
-
-func fullAccount(i int) *store.Account {
-	made := account(i)
-	made.ID[9] = byte(i >> 16)
-	return made
 }

@@ -36,7 +36,7 @@ func open(t testing.TB, path string) *boltstore.Store {
 func account(i int) *store.Account {
 	name := fmt.Sprintf("account-%d", i)
 	return &store.Account{
-		ID:           store.ID{0: 1, 10: byte(i >> 8), 11: byte(i)},
+		ID:           store.ID{0: 1, 9: byte(i >> 16), 10: byte(i >> 8), 11: byte(i)},
 		Name:         name,
 		Email:        name + "@example.org",
 		EmailKey:     name + "@example.org",

@@ -35,10 +35,10 @@ var (
 // Config says how a file is opened. The zero value is what [Open] uses.
 type Config struct {
 	// CheckInBackground makes OpenWith return before the file has been checked, for
-	// a file that takes too long to read: about half a second for 100,000 accounts
-	// in memory, but as long as the disk needs for the whole file otherwise. The
-	// check goes on beside the work, and makes the file grow by what is written
-	// meanwhile.
+	// a file that takes too long to read: about a tenth of a second for 100,000
+	// accounts where the file is in memory, and as long as the disk needs for the
+	// whole file otherwise. The check goes on beside the work, and makes the file
+	// grow by about what is written meanwhile.
 	//
 	// Until it ends, damage can have consequences. A record that was damaged is
 	// still refused, because each read verifies its checksum. But an account to
@@ -66,8 +66,8 @@ type Config struct {
 const lockTimeout = time.Second
 
 // Open opens the file, which it makes, of mode 0600, if there is none. It checks
-// all of an existing file first, about half a second for 100,000 accounts. It
-// upgrades a file of an older version of this package, which then cannot open it any
+// all of an existing file first: about a tenth of a second for 100,000 accounts, or as
+// long as the disk needs to read the file. It upgrades a file of an older version of this package, which then cannot open it any
 // more. Errors name the file and match [ErrInUse], [ErrForeign], [ErrNewer],
 // [ErrDamaged] or an error of package os.
 func Open(path string) (*Store, error) { return OpenWith(path, Config{}) }
