@@ -78,7 +78,7 @@ func (s *Store) sound() error {
 func releaseBegin(db *bbolt.DB) {
 	fields := reflect.ValueOf(db).Elem()
 	meta, mapped := fields.FieldByName("metalock"), fields.FieldByName("mmaplock")
-	if meta.Type() != reflect.TypeFor[sync.Mutex]() || mapped.Type() != reflect.TypeFor[sync.RWMutex]() {
+	if !meta.IsValid() || !mapped.IsValid() || meta.Type() != reflect.TypeFor[sync.Mutex]() || mapped.Type() != reflect.TypeFor[sync.RWMutex]() {
 		return
 	}
 	metalock := (*sync.Mutex)(unsafe.Pointer(meta.UnsafeAddr()))

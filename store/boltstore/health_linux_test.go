@@ -3,6 +3,7 @@ package boltstore_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -14,7 +15,46 @@ import (
 	"github.com/oauthsv/oauthsv/store/boltstore"
 )
 
-func init() { children["full"] = runOnFullDisk }
+func init() {
+	children["full"] = runOnFullDisk
+	children["narrow"] = runWithFewAddresses
+}
+
+// TestFewAddresses: a process that may not map as much as Open asks for (ulimit -v)
+// works all the same.
+func TestFewAddresses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	fill(t, path, 50)
+	require.NoError(t, child(t, "narrow", path).Run())
+	_, err := open(t, path).FindByID(bg, account(1000).ID)
+	require.NoError(t, err)
+}
+
+func runWithFewAddresses(path string) error {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return err
+	}
+	var pages uint64
+	if _, err := fmt.Sscan(string(text), &pages); err != nil {
+		return err
+	}
+	size := pages*uint64(os.Getpagesize()) + 4<<30
+	if err := syscall.Setrlimit(syscall.RLIMIT_AS, &syscall.Rlimit{Cur: size, Max: size}); err != nil {
+		return err
+	}
+	backend, err := boltstore.Open(path)
+	if err != nil {
+		return err
+	}
+	if err := backend.Create(bg, account(1000)); err != nil {
+		return err
+	}
+	if _, wrong := answers(backend, 50); wrong != nil {
+		return wrong
+	}
+	return backend.Close()
+}
 
 // TestFullDiskShowsInPing: while the disk is full, Ping fails as writes do; once
 // there is room, it succeeds by itself. The file may not grow any more, by

@@ -135,7 +135,7 @@ func openFile(file *os.File, config Config) (s *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if db, err = openBolt(file); err != nil {
+	if db, file, err = openBolt(file); err != nil {
 		return nil, err
 	}
 	if found.format < format || found.upgrade != nil {
@@ -178,7 +178,9 @@ func examine(file *os.File, config Config) (found layout, background, lost bool,
 	return found, false, lost, c.finish(context.Background())
 }
 
-func openBolt(file *os.File) (*bbolt.DB, error) {
+// openBolt gives the file to bbolt, which closes it from then on, and returns the
+// file that bbolt has.
+func openBolt(file *os.File) (*bbolt.DB, *os.File, error) {
 	options := &bbolt.Options{
 		Timeout:         lockTimeout,
 		FreelistType:    bbolt.FreelistMapType,
@@ -189,19 +191,22 @@ func openBolt(file *os.File) (*bbolt.DB, error) {
 	db, err := bbolt.Open(file.Name(), 0o600, options)
 	if errors.Is(err, syscall.ENOMEM) { // the process may not have so many addresses
 		options.InitialMmapSize = 0
-		options.OpenFile = nil
+		options.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			file, err = os.OpenFile(name, flag, mode) // bbolt has closed the other one
+			return file, err
+		}
 		db, err = bbolt.Open(file.Name(), 0o600, options)
 	}
 	switch {
 	case errors.Is(err, bbolterrors.ErrTimeout):
-		return nil, ErrInUse
+		return nil, file, ErrInUse
 	case err != nil && !errors.As(err, new(*fs.PathError)):
-		return nil, damaged(err)
+		return nil, file, damaged(err)
 	case err != nil:
-		return nil, err
+		return nil, file, err
 	}
 	db.AllocSize = 1 << 20 // by how much the file grows at a time
-	return db, nil
+	return db, file, nil
 }
 
 // mapSize is how much of the address space the map of the file takes at first, in
