@@ -575,7 +575,7 @@ func TestProtectedRows(t *testing.T) {
 		good := k.login()
 		gone := func(end func(id store.ID, session string) error) string {
 			name := fmt.Sprintf("gone-%d", time.Now().UnixNano())
-			account, err := k.accounts.Create(t.Context(), store.NewAccount{Name: name, Email: name + "@example.org"})
+			account, err := k.accounts.Create(t.Context(), store.NewAccount{Name: name, Email: name + "@example.org", NoPassword: true})
 			require.NoError(t, err)
 			response, err := k.server.Issue(t.Context(), account.ID, grant.Origin{})
 			require.NoError(t, err)
@@ -878,7 +878,7 @@ func TestRevocation(t *testing.T) {
 func TestIntrospection(t *testing.T) {
 	eachStore(t, func(t *testing.T, backend store.Backend) {
 		k := newKit(t, backend, options{})
-		server, err := k.accounts.Create(t.Context(), store.NewAccount{Name: "server", Email: "server@example.org", Groups: []string{"introspect"}})
+		server, err := k.accounts.Create(t.Context(), store.NewAccount{Name: "server", Email: "server@example.org", Groups: []string{"introspect"}, NoPassword: true})
 		require.NoError(t, err)
 		ask := func(token string, headers ...string) answer {
 			if len(headers) == 0 {

@@ -27,7 +27,7 @@ func Example() {
 		fmt.Fprintln(w, "hello", middleware.MustAccount(r.Context()).Name)
 	})))
 
-	ada, _ := accounts.Create(context.Background(), store.NewAccount{Name: "ada", Email: "ada@example.org"})
+	ada, _ := accounts.Create(context.Background(), store.NewAccount{Name: "ada", Email: "ada@example.org", NoPassword: true})
 	response, _ := server.Issue(context.Background(), ada.ID, grant.Origin{})
 	for _, header := range []string{"Bearer " + response.AccessToken, "Bearer " + response.RefreshToken, ""} {
 		request := httptest.NewRequest("GET", "/hello", nil)

@@ -43,7 +43,7 @@ func newAuthority(t *testing.T) *authority {
 	require.NoError(t, err)
 	a.accounts, err = store.NewAccounts(store.Config{Backend: memstore.New()})
 	require.NoError(t, err)
-	a.account, err = a.accounts.Create(t.Context(), store.NewAccount{Name: "ada", Email: "ada@example.org", Groups: []string{"editors"}})
+	a.account, err = a.accounts.Create(t.Context(), store.NewAccount{Name: "ada", Email: "ada@example.org", Groups: []string{"editors"}, NoPassword: true})
 	require.NoError(t, err)
 	auth, err := middleware.New(middleware.Config{Verifier: issuer.Verifier(), Accounts: a.accounts})
 	require.NoError(t, err)
@@ -98,7 +98,7 @@ func statusOf(protect func(http.Handler) http.Handler, token string) int {
 
 func TestIntrospection(t *testing.T) {
 	a := newAuthority(t)
-	service, err := a.accounts.Create(t.Context(), store.NewAccount{Name: "service", Email: "service@example.org", Groups: []string{"introspect"}})
+	service, err := a.accounts.Create(t.Context(), store.NewAccount{Name: "service", Email: "service@example.org", Groups: []string{"introspect"}, NoPassword: true})
 	require.NoError(t, err)
 	own := a.issue(t, service.ID)
 	for name, change := range map[string]func(*middleware.IntrospectionConfig){

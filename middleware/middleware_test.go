@@ -41,7 +41,7 @@ func newAuth(t testing.TB, backend store.Backend, change func(*middleware.Config
 	require.NoError(t, err)
 	accounts, err := store.NewAccounts(store.Config{Backend: backend})
 	require.NoError(t, err)
-	account, err := accounts.Create(t.Context(), store.NewAccount{Name: "ada", Email: "ada@example.org", Groups: []string{"editors"}})
+	account, err := accounts.Create(t.Context(), store.NewAccount{Name: "ada", Email: "ada@example.org", Groups: []string{"editors"}, NoPassword: true})
 	require.NoError(t, err)
 	state, err := accounts.StartSession(t.Context(), account, store.NewSession{ClientID: "app"})
 	require.NoError(t, err)

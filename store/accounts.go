@@ -28,35 +28,40 @@ type Accounts struct {
 // now is the time as every backend can keep it.
 func (a *Accounts) now() time.Time { return a.clock().UTC().Truncate(time.Millisecond) }
 
-// NewAccount is what [Accounts.Create] needs.
+// NewAccount is what [Accounts.Create] needs. Exactly one of Password, PasswordHash
+// and NoPassword must be set.
 type NewAccount struct {
 	// Name and Email are required and unique; see PrepareName and PrepareEmail.
 	Name, Email string
 	// Phone is optional.
 	Phone string
-	// Password is 1 to 1,024 bytes of UTF-8. Without one, no password lets in:
-	// a service account, whose sessions are issued to it.
+	// Password is 1 to 1,024 bytes of UTF-8.
 	Password string
+	// PasswordHash is a hash that Config.Passwords can verify, for an account that
+	// moves in from elsewhere.
+	PasswordHash string
+	// NoPassword makes an account that no password lets in, such as a service
+	// account. Its sessions are issued to it.
+	NoPassword bool
 	// Groups the account is in from the start.
 	Groups []string
 }
 
-// Create makes an account. Errors match [ErrInvalid], or are an *[ExistsError].
+// Create makes an account. It returns an error that matches [ErrInvalid] and names
+// each wrong field, or an *[ExistsError].
 func (a *Accounts) Create(ctx context.Context, what NewAccount) (*Account, error) {
 	now := a.now()
 	account := &Account{
-		ID: NewID(), Email: what.Email, Phone: what.Phone,
+		ID: NewID(), Email: what.Email, Phone: what.Phone, PasswordHash: what.PasswordHash,
 		Created: now, Modified: now, LastAction: now,
 		Groups: []string{}, Sessions: []Session{},
 		Format: RecordFormat,
 	}
-	var err1, err2, err3 error
-	account.Name, err1 = PrepareName(what.Name)
-	account.EmailKey, err2 = PrepareEmail(what.Email)
-	if what.Password != "" {
-		what.Password, err3 = preparePassword(what.Password)
-	}
-	problems := []error{err1, err2, err3, checkPhone(what.Phone)}
+	var nameError, emailError error
+	account.Name, nameError = PrepareName(what.Name)
+	account.EmailKey, emailError = PrepareEmail(what.Email)
+	prepared, passwordError := what.password()
+	problems := []error{nameError, emailError, passwordError, checkPhone(what.Phone)}
 	for _, group := range what.Groups {
 		problems = append(problems, checkGroup(group))
 		account.addGroup(group)
@@ -64,15 +69,34 @@ func (a *Accounts) Create(ctx context.Context, what NewAccount) (*Account, error
 	if err := inOneLine(problems); err != nil {
 		return nil, err
 	}
-	if what.Password != "" {
-		if account.PasswordHash, err1 = a.hash(ctx, what.Password); err1 != nil {
-			return nil, err1
+	if prepared != "" {
+		hash, err := a.hash(ctx, prepared)
+		if err != nil {
+			return nil, err
 		}
+		account.PasswordHash = hash
 	}
 	if err := a.backend.Create(ctx, account); err != nil {
 		return nil, err
 	}
 	return account, nil
+}
+
+// password returns the prepared password, empty where there is none to hash.
+func (n *NewAccount) password() (prepared string, err error) {
+	set := 0
+	for _, isSet := range []bool{n.Password != "", n.PasswordHash != "", n.NoPassword} {
+		if isSet {
+			set++
+		}
+	}
+	switch {
+	case set != 1:
+		return "", &InvalidError{"password", "exactly one of Password, PasswordHash and NoPassword must be set"}
+	case n.Password != "":
+		return preparePassword(n.Password)
+	}
+	return "", checkHash(n.PasswordHash)
 }
 
 // inOneLine is errors.Join for a message of one line.

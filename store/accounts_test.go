@@ -130,8 +130,8 @@ func TestCreate(t *testing.T) {
 	assert.Equal(t, account, byEmail)
 
 	for field, what := range map[string]store.NewAccount{
-		"name":  {Name: "aDA", Email: "other@example.org"},
-		"email": {Name: "other", Email: "ada@example.org"},
+		"name":  {Name: "aDA", Email: "other@example.org", NoPassword: true},
+		"email": {Name: "other", Email: "ada@example.org", NoPassword: true},
 	} {
 		_, err := k.Create(t.Context(), what)
 		var exists *store.ExistsError
@@ -139,11 +139,11 @@ func TestCreate(t *testing.T) {
 		assert.Equal(t, field, exists.Field)
 	}
 	for field, what := range map[string]store.NewAccount{
-		"name":     {Name: "a b", Email: "x@example.org"},
-		"email":    {Name: "x", Email: "x"},
-		"phone":    {Name: "x", Email: "x@example.org", Phone: "call me"},
+		"name":     {Name: "a b", Email: "x@example.org", NoPassword: true},
+		"email":    {Name: "x", Email: "x", NoPassword: true},
+		"phone":    {Name: "x", Email: "x@example.org", Phone: "call me", NoPassword: true},
 		"password": {Name: "x", Email: "x@example.org", Password: strings.Repeat("x", 1025)},
-		"group":    {Name: "x", Email: "x@example.org", Groups: []string{"a b"}},
+		"group":    {Name: "x", Email: "x@example.org", Groups: []string{"a b"}, NoPassword: true},
 	} {
 		_, err := k.Create(t.Context(), what)
 		var invalid *store.InvalidError
@@ -152,8 +152,34 @@ func TestCreate(t *testing.T) {
 	}
 }
 
+// TestPasswordIsExplicit: nobody makes by mistake an account that nobody can log in to.
+func TestPasswordIsExplicit(t *testing.T) {
+	k := newKit(t, store.Config{})
+	ctx := t.Context()
+	hash := k.create(t, "ada").PasswordHash
+	for name, what := range map[string]store.NewAccount{
+		"none":             {},
+		"two":              {Password: "secret", NoPassword: true},
+		"the other two":    {Password: "secret", PasswordHash: hash},
+		"hash and without": {PasswordHash: hash, NoPassword: true},
+		"no hash":          {PasswordHash: "two\nlines"},
+		"long hash":        {PasswordHash: strings.Repeat("x", 1025)},
+	} {
+		what.Name, what.Email = "x", "x@example.org"
+		_, err := k.Create(ctx, what)
+		var invalid *store.InvalidError
+		require.ErrorAs(t, err, &invalid, name)
+		assert.Equal(t, "password", invalid.Field)
+	}
+	moved, err := k.Create(ctx, store.NewAccount{Name: "moved", Email: "moved@example.org", PasswordHash: hash})
+	require.NoError(t, err)
+	got, err := k.VerifyPassword(ctx, "moved", "secret")
+	require.NoError(t, err)
+	assert.Equal(t, moved.ID, got.ID)
+}
+
 func TestCreateNamesEachWrongField(t *testing.T) {
-	_, err := newKit(t, store.Config{}).Create(t.Context(), store.NewAccount{Name: "a b", Email: "x", Phone: "call me"})
+	_, err := newKit(t, store.Config{}).Create(t.Context(), store.NewAccount{Name: "a b", Email: "x", Phone: "call me", NoPassword: true})
 	require.ErrorIs(t, err, store.ErrInvalid)
 	for _, field := range []string{"name", "email", "phone"} {
 		assert.ErrorContains(t, err, "invalid "+field)
@@ -181,7 +207,7 @@ func TestVerifyPassword(t *testing.T) {
 	k := newKit(t, store.Config{})
 	ctx := t.Context()
 	account := k.create(t, "ada")
-	robot, err := k.Create(ctx, store.NewAccount{Name: "robot", Email: "robot@example.org"})
+	robot, err := k.Create(ctx, store.NewAccount{Name: "robot", Email: "robot@example.org", NoPassword: true})
 	require.NoError(t, err)
 	disabled := k.create(t, "grace")
 	require.NoError(t, k.Disable(ctx, disabled.ID))

@@ -83,6 +83,14 @@ func preparePassword(password string) (string, error) {
 	return prepared, nil
 }
 
+// checkHash keeps a stored hash to what hashes look like. An empty one is none.
+func checkHash(hash string) error {
+	if len(hash) > maxPasswordBytes || strings.ContainsFunc(hash, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return &InvalidError{"password", "a hash must be at most 1,024 printable ASCII characters"}
+	}
+	return nil
+}
+
 func checkPhone(phone string) error {
 	if phone == "" {
 		return nil

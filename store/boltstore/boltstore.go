@@ -137,9 +137,6 @@ func decodeAccount(id, text []byte) (*store.Account, error) {
 	if string(account.ID[:]) != string(id) {
 		return nil, damage("account %x has another id", id)
 	}
-	if account.Format > store.RecordFormat {
-		return nil, fmt.Errorf("%w: boltstore: a newer version wrote account %x", store.ErrUnavailable, id)
-	}
 	return account, nil
 }
 

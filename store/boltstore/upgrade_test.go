@@ -207,14 +207,3 @@ func TestUnknownMembersSurvive(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, newer, found)
 }
-
-// TestNewerRecordIsUnavailable: a record that this version would get wrong.
-func TestNewerRecordIsUnavailable(t *testing.T) {
-	backend := open(t, filepath.Join(t.TempDir(), "test.db"))
-	newer := account(1)
-	newer.Format = store.RecordFormat + 1
-	require.NoError(t, backend.Create(t.Context(), newer))
-	_, err := backend.FindByID(t.Context(), newer.ID)
-	assert.ErrorIs(t, err, store.ErrUnavailable)
-	assert.ErrorIs(t, backend.Update(t.Context(), newer.ID, func(*store.Account) error { return nil }), store.ErrUnavailable)
-}

@@ -33,7 +33,7 @@ func testRefreshRace(t *testing.T, backend store.Backend) {
 	const callers = 64
 	ctx := t.Context()
 	accounts := newAccounts(t, store.Config{Backend: backend, Now: func() time.Time { return epoch }})
-	account, err := accounts.Create(ctx, store.NewAccount{Name: "ada", Email: "ada@example.org"})
+	account, err := accounts.Create(ctx, store.NewAccount{Name: "ada", Email: "ada@example.org", NoPassword: true})
 	require.NoError(t, err)
 	started, err := accounts.StartSession(ctx, account, store.NewSession{ClientID: "test"})
 	require.NoError(t, err)
@@ -121,7 +121,7 @@ func testLoginRaces(t *testing.T, backend store.Backend) {
 // the mark that the generation is in use.
 func sessionsInUse(t *testing.T, accounts *store.Accounts, name string, sessions int) (refs []store.SessionRef) {
 	t.Helper()
-	account, err := accounts.Create(t.Context(), store.NewAccount{Name: name, Email: name + "@example.org"})
+	account, err := accounts.Create(t.Context(), store.NewAccount{Name: name, Email: name + "@example.org", NoPassword: true})
 	require.NoError(t, err)
 	for range sessions {
 		started, err := accounts.StartSession(t.Context(), account, store.NewSession{ClientID: "test"})

@@ -112,7 +112,7 @@ type user struct {
 
 func (k *kit) newUser(name string) *user {
 	k.t.Helper()
-	account, err := k.accounts.Create(k.t.Context(), store.NewAccount{Name: name, Email: name + "@example.org"})
+	account, err := k.accounts.Create(k.t.Context(), store.NewAccount{Name: name, Email: name + "@example.org", NoPassword: true})
 	require.NoError(k.t, err)
 	response, err := k.server.Issue(k.t.Context(), account.ID, grant.Origin{})
 	require.NoError(k.t, err)
@@ -175,7 +175,7 @@ func (u *user) count() {
 // create makes accounts and tells which of them were said to be made.
 func (u *user) create(round int) (name string, made bool) {
 	name = fmt.Sprintf("%s-%d", u.name, round)
-	_, err := u.k.accounts.Create(context.Background(), store.NewAccount{Name: name, Email: name + "@example.org"})
+	_, err := u.k.accounts.Create(context.Background(), store.NewAccount{Name: name, Email: name + "@example.org", NoPassword: true})
 	if err != nil {
 		assert.ErrorIs(u.k.t, err, store.ErrUnavailable)
 	}

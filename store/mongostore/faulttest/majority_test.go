@@ -57,7 +57,7 @@ type write struct {
 var writes = []write{
 	{"accounts: create", func(t *testing.T, k *wireKit) (func(context.Context) error, func(*testing.T)) {
 		return func(ctx context.Context) error {
-				_, err := k.accounts.Create(ctx, store.NewAccount{Name: "new", Email: "new@example.org"})
+				_, err := k.accounts.Create(ctx, store.NewAccount{Name: "new", Email: "new@example.org", NoPassword: true})
 				return err
 			}, func(t *testing.T) {
 				_, err := k.direct.FindByName(t.Context(), "new")
@@ -107,7 +107,7 @@ var writes = []write{
 // account is gone afterwards.
 func onSession(name string, call func(context.Context, *wireKit, store.SessionRef) error, check func(*testing.T, *store.Account)) write {
 	return write{name, func(t *testing.T, k *wireKit) (func(context.Context) error, func(*testing.T)) {
-		account, err := k.accounts.Create(t.Context(), store.NewAccount{Name: "ada", Email: "ada@example.org"})
+		account, err := k.accounts.Create(t.Context(), store.NewAccount{Name: "ada", Email: "ada@example.org", NoPassword: true})
 		require.NoError(t, err)
 		state, err := k.accounts.StartSession(t.Context(), account, store.NewSession{ClientID: "app"})
 		require.NoError(t, err)
