@@ -20,21 +20,20 @@ import (
 type Client struct {
 	// ID is the client_id: 1 to 256 printable ASCII characters.
 	ID string
-	// SecretHash is what NewClientSecret or HashClientSecret returned for a
-	// confidential client. A public one, such as an app, has none.
+	// SecretHash is the hash of a confidential client's secret, from NewClientSecret
+	// or HashClientSecret. A public client, such as an app, has none.
 	SecretHash string
-	// Grants are the grant types the client may use, GrantPassword and
-	// GrantRefreshToken. Nil allows both.
+	// Grants are the grant types that the client may use. Nil allows both.
 	Grants []string
-	// MayIntrospect lets a confidential client use the introspection endpoint, for
-	// access tokens whose audience is Audience.
+	// MayIntrospect lets a confidential client, such as a resource server, use the
+	// introspection endpoint.
 	MayIntrospect bool
-	// Audience is the API the client is, if it introspects. The default is that of
-	// the tokens this server issues.
+	// Audience limits what the client may ask about: tokens for this audience. The
+	// default is every token of this server.
 	Audience string
 
-	// AccessTTL, RefreshTTL and SessionTTL replace those of the configuration,
-	// where they are not 0. A negative SessionTTL sets no end.
+	// AccessTTL, RefreshTTL and SessionTTL replace Config.AccessTTL and the TTLs of
+	// store.Config for this client. 0 keeps those. A negative SessionTTL sets no end.
 	AccessTTL, RefreshTTL, SessionTTL time.Duration
 }
 
@@ -44,7 +43,7 @@ const (
 	GrantRefreshToken = "refresh_token"
 )
 
-// ErrNoClient: a registry has no such client.
+// ErrNoClient says that a registry has no such client.
 var ErrNoClient = errors.New("grant: no such client")
 
 // ClientRegistry finds clients. Implementations are safe for concurrent use.
@@ -55,8 +54,8 @@ type ClientRegistry interface {
 	FindClient(ctx context.Context, id string) (*Client, error)
 }
 
-// NewClients is a registry of clients that do not change. It returns one error
-// that names each client that cannot be right.
+// NewClients makes a registry of clients that do not change. It returns one error
+// that names each wrong client.
 func NewClients(clients ...Client) (ClientRegistry, error) {
 	registry := make(fixedClients, len(clients))
 	var problems []string
@@ -107,7 +106,7 @@ func (c *Client) may(grantType string) bool {
 	return c == nil || c.Grants == nil || slices.Contains(c.Grants, grantType)
 }
 
-// lifetimes are the zero value without a registry.
+// lifetimes returns the zero value without a registry.
 func (c *Client) lifetimes() store.Lifetimes {
 	if c == nil {
 		return store.Lifetimes{}
@@ -120,8 +119,8 @@ const (
 	minSecretBytes   = 32
 )
 
-// NewClientSecret makes a secret of 256 random bits for a confidential client, and
-// the hash of it to be kept.
+// NewClientSecret makes a secret of 256 random bits for a confidential client. Give
+// the secret to the client and keep the hash.
 func NewClientSecret() (secret, hash string) {
 	random := make([]byte, minSecretBytes)
 	rand.Read(random) // never fails
@@ -129,9 +128,10 @@ func NewClientSecret() (secret, hash string) {
 	return secret, hashSecret(secret)
 }
 
-// HashClientSecret hashes a random secret that was made elsewhere. One plain
-// SHA-256 is enough for that, and cheap at every request; it is no protection for
-// a secret that somebody has thought up, so one under 32 bytes is refused.
+// HashClientSecret hashes a secret that was made elsewhere. The secret must be random:
+// the hash is one plain SHA-256, which is cheap at every request and does not protect
+// a secret that somebody has thought up. It returns an error for a secret under 32
+// bytes.
 func HashClientSecret(secret string) (hash string, err error) {
 	if len(secret) < minSecretBytes {
 		return "", fmt.Errorf("grant: a client secret of %d bytes is too short: it must be at least %d, and random", len(secret), minSecretBytes)
@@ -150,7 +150,7 @@ func isSecretHash(hash string) bool {
 	return found && err == nil && len(sum) == sha256.Size
 }
 
-// client finds a client by its id, nil without a registry.
+// client finds a client by its id. Without a registry it returns nil.
 func (s *Server) client(ctx context.Context, id string) (*Client, *Error) {
 	if s.config.Clients == nil {
 		return nil, nil
@@ -166,11 +166,11 @@ func (s *Server) client(ctx context.Context, id string) (*Client, *Error) {
 }
 
 // authenticateClient checks what a request says of its client (RFC 6749 section 2.3).
-// Without a registry nobody's secret is known, and none is looked at.
+// Without a registry no secret is known, so it checks none.
 func (s *Server) authenticateClient(ctx context.Context, sent sentClient) (*Client, *Error) {
 	client, failure := s.client(ctx, sent.id)
 	if failure == nil && client != nil {
-		// Also for a public client, which has no secret to be wrong.
+		// A public client has no secret, so it must not present one.
 		expected := client.SecretHash
 		presented := ""
 		if sent.secret != "" {

@@ -1,14 +1,13 @@
-// Package grant is the token endpoint of a limited OAuth 2.0 authorization
-// server: the password grant (RFC 6749 section 4.3) and the refresh of its tokens
-// (section 6), as Go calls on a [Server] and as an http.Handler.
+// Package grant is a limited OAuth 2.0 authorization server: the password grant (RFC
+// 6749 section 4.3) and the refresh of its tokens (section 6). A [Server] offers them
+// as Go calls and as HTTP endpoints. [Server.Mount] puts all endpoints into a mux.
 //
-//	POST /token ──> Handler ──> Server ──> store (password, session)
-//	                                   ──> tokens (sign) ──> answer
+//	POST /token ──> Server ──> store (password, session)
+//	                       ──> tokens (sign) ──> answer
 //
-// Beside it stand the endpoints that make sessions and keys operable: revocation
-// (RFC 7009), introspection (RFC 7662), and the metadata (RFC 8414) and keys (RFC
-// 7517) that others find the server by.
+// The other endpoints end sessions (RFC 7009), say whether a token is good (RFC 7662),
+// and publish what the server can do (RFC 8414) and its public keys (RFC 7517).
 //
-// "scope" is ignored: what an account may do is looked up in the store when it
-// asks for something, not written into its tokens.
+// The server ignores "scope". What an account may do is looked up in the store at the
+// time of the request, and never written into a token.
 package grant

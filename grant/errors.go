@@ -9,9 +9,8 @@ import (
 	"github.com/oauthsv/oauthsv/tokens"
 )
 
-// The error codes of RFC 6749 section 5.2 that this package answers with, and one
-// of its own: CodeTemporarilyUnavailable, with status 503, is an extension that
-// the RFC has for another endpoint only.
+// The error codes of RFC 6749 section 5.2. CodeTemporarilyUnavailable, with status 503,
+// is an extension: the RFC has it for another endpoint only.
 const (
 	CodeInvalidRequest         = "invalid_request"
 	CodeInvalidClient          = "invalid_client"
@@ -23,16 +22,16 @@ const (
 
 // Error is an error response (RFC 6749 section 5.2).
 type Error struct {
-	// Code is "error" of the response.
+	// Code is the member "error" of the response.
 	Code string
-	// Description is "error_description": fixed ASCII text, without quotation
-	// marks and backslashes, that repeats nothing of the request.
+	// Description is the member "error_description": fixed ASCII text without
+	// quotation marks and backslashes. It repeats nothing of the request.
 	Description string
 	// Status is the HTTP status, 400 if 0.
 	Status int
-	// RetryAfter is sent as Retry-After, in whole seconds, unless it is 0.
+	// RetryAfter is the header Retry-After, in whole seconds. 0 sends none.
 	RetryAfter time.Duration
-	// Err is the cause, for errors.Is and errors.As. It is not sent.
+	// Err is the cause, for errors.Is and errors.As. Clients do not see it.
 	Err error
 
 	challenges []string // of WWW-Authenticate
@@ -52,7 +51,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // retryAfter is how long a client should wait out an outage.
 const retryAfter = 5 * time.Second
 
-// asError finds the answer to an error of the store or of tokens.
+// asError makes the answer to an error of package store or tokens.
 func asError(err error) *Error {
 	switch {
 	case errors.Is(err, store.ErrCredentials):

@@ -14,14 +14,14 @@ import (
 // EventType says what happened.
 type EventType string
 
-// The events. Those of failures, of an eviction and of a reuse are logged as
-// warnings.
+// The events. By default failures, evictions and reuse are logged as warnings, and
+// the others as information.
 const (
 	EventLoginSucceeded EventType = "login_succeeded"
-	// EventLoginFailed: unknown name, wrong password, disabled account, or an
-	// outage; Reason says which.
+	// EventLoginFailed: the name is unknown, the password is wrong, the account is
+	// disabled, or there is an outage. Reason says which.
 	EventLoginFailed EventType = "login_failed"
-	// EventLoginRefused: the password was right and Config.Approve refused.
+	// EventLoginRefused: the password was right, and Config.Approve refused.
 	EventLoginRefused  EventType = "login_refused"
 	EventSessionIssued EventType = "session_issued"
 	// EventIssueFailed: Server.Issue found no account, or a disabled one, or an
@@ -45,17 +45,17 @@ const (
 	EventSessionRevoked EventType = "session_revoked"
 )
 
-// Event is something that happened. It holds no password, no token, and no name
-// that was submitted: one that matches nobody is often a password.
+// Event is something that happened. It holds no password and no token. It holds no
+// name that was submitted: a name that matches nobody is often a password.
 type Event struct {
 	Type EventType
 	Time time.Time
-	// AccountID is the account, store.NilID where none is known.
+	// AccountID is the account, or store.NilID if it is not known.
 	AccountID store.ID
-	// SessionID is the session, empty where there is none.
+	// SessionID is the session, or empty if there is none.
 	SessionID string
-	// Origin is the client. Its strings are free of control characters and at
-	// most 256 bytes long.
+	// Origin is where the request came from. Its strings have no control characters
+	// and at most 256 bytes.
 	Origin
 	// Reason explains a failure.
 	Reason string
@@ -66,8 +66,8 @@ func (s *Server) event(ctx context.Context, event Event) {
 	s.config.Event(ctx, event)
 }
 
-// TokenReused makes a function for middleware.Config.TokenReused of the one that you
-// have given to Config.Event, so that all events go the same way.
+// TokenReused makes a function for middleware.Config.TokenReused. Give it the function
+// that you have given to Config.Event, so that all events go the same way.
 func TokenReused(event func(ctx context.Context, event Event)) func(ctx context.Context, ref store.SessionRef) {
 	return func(ctx context.Context, ref store.SessionRef) {
 		reused := superseded(ref)
@@ -112,8 +112,8 @@ func (e *Event) attributes() []slog.Attr {
 // maxText bounds, in bytes, what a request can put into logs and records.
 const maxText = 256
 
-// clean cuts a string of a request to maxText and drops what could forge a line
-// or move a terminal's cursor.
+// clean makes a string of a request fit for logs. It cuts the string to maxText and
+// drops characters that could forge a line or move a terminal's cursor.
 func clean(text string) string {
 	text = strings.ToValidUTF8(text[:min(len(text), maxText)], "")
 	return strings.Map(func(r rune) rune {

@@ -5,55 +5,184 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 
 	"github.com/oauthsv/oauthsv/grant"
+	"github.com/oauthsv/oauthsv/middleware"
 	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/store/memstore"
 	"github.com/oauthsv/oauthsv/tokens"
 )
 
-// Opens a store with a root account, logs in as root, and prints the four fields
-// of the token response, 32 characters of each at most.
-func Example() {
-	ctx := context.Background()
+// newExample makes what all examples here begin with: accounts, one of them named
+// root, and an issuer.
+func newExample() (*store.Accounts, *tokens.Issuer, error) {
 	accounts, err := store.NewAccounts(store.Config{Backend: memstore.New()})
 	if err != nil {
-		panic(err)
+		return nil, nil, err
 	}
-	if _, _, err := accounts.EnsureRoot(ctx, "root", "root@localhost", "correct horse"); err != nil {
-		panic(err)
+	if _, _, err := accounts.EnsureRoot(context.Background(), "root", "root@localhost", "correct horse"); err != nil {
+		return nil, nil, err
 	}
-	keys, err := tokens.ParseKeys([]byte(strings.Repeat("only-in-examples", 4)))
+	key, err := tokens.GenerateKey(tokens.HS512)
+	if err != nil {
+		return nil, nil, err
+	}
+	keys, err := tokens.NewKeyring(key)
+	if err != nil {
+		return nil, nil, err
+	}
+	issuer, err := tokens.NewIssuer(tokens.IssuerConfig{Keys: keys, Issuer: "https://login.example.org"})
+	return accounts, issuer, err
+}
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// Log in and refresh by Go calls.
+func Example() {
+	accounts, issuer, err := newExample()
 	if err != nil {
 		panic(err)
 	}
-	keyring, err := tokens.NewKeyring(keys...)
-	if err != nil {
-		panic(err)
-	}
-	issuer, err := tokens.NewIssuer(tokens.IssuerConfig{Keys: keyring, Issuer: "https://login.example.org"})
-	if err != nil {
-		panic(err)
-	}
-	server, err := grant.NewServer(grant.Config{
-		Accounts: accounts, Issuer: issuer, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-	})
+	server, err := grant.NewServer(grant.Config{Accounts: accounts, Issuer: issuer, Logger: quiet})
 	if err != nil {
 		panic(err)
 	}
 
+	ctx := context.Background()
 	response, err := server.Password(ctx, grant.PasswordRequest{Username: "root", Password: "correct horse"})
 	if err != nil {
 		panic(err)
 	}
-	fmt.Printf("access_token: %.32s\n", response.AccessToken)
-	fmt.Printf("token_type: %.32s\n", response.TokenType)
-	fmt.Printf("expires_in: %d\n", response.ExpiresIn)
-	fmt.Printf("refresh_token: %.32s\n", response.RefreshToken)
+	fmt.Println(response.TokenType, response.ExpiresIn)
+	refreshed, err := server.Refresh(ctx, grant.RefreshRequest{RefreshToken: response.RefreshToken})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(refreshed.SessionID == response.SessionID)
+	_, err = server.Password(ctx, grant.PasswordRequest{Username: "root", Password: "battery staple"})
+	fmt.Println(err)
 	// Output:
-	// access_token: eyJhbGciOiJIUzUxMiIsInR5cCI6ImF0
-	// token_type: Bearer
-	// expires_in: 900
-	// refresh_token: eyJhbGciOiJIUzUxMiIsInR5cCI6InJ0
+	// Bearer 900
+	// true
+	// grant: invalid_grant: unknown name or wrong password: store: unknown name or wrong password
+}
+
+// Mount all endpoints in one statement.
+func ExampleServer_Mount() {
+	accounts, issuer, err := newExample()
+	if err != nil {
+		panic(err)
+	}
+	server, err := grant.NewServer(grant.Config{Accounts: accounts, Issuer: issuer, Logger: quiet})
+	if err != nil {
+		panic(err)
+	}
+	mux := http.NewServeMux()
+	server.Mount(mux)
+
+	web := httptest.NewServer(mux)
+	defer web.Close()
+	response, err := http.PostForm(web.URL+"/token", url.Values{
+		"grant_type": {"password"}, "username": {"root"}, "password": {"correct horse"},
+	})
+	if err != nil {
+		panic(err)
+	}
+	defer response.Body.Close()
+	fmt.Println(response.Status)
+	for _, endpoint := range server.Endpoints() {
+		fmt.Println(endpoint.Path)
+	}
+	// Output:
+	// 200 OK
+	// /token
+	// /revoke
+	// /.well-known/jwks.json
+	// /.well-known/oauth-authorization-server
+}
+
+// Only registered clients may log users in, each with its own grants and lifetimes.
+func ExampleNewClients() {
+	accounts, issuer, err := newExample()
+	if err != nil {
+		panic(err)
+	}
+	secret, hash := grant.NewClientSecret()
+	clients, err := grant.NewClients(
+		grant.Client{ID: "app"},                    // public: it cannot keep a secret
+		grant.Client{ID: "cron", SecretHash: hash}, // confidential
+	)
+	if err != nil {
+		panic(err)
+	}
+	server, err := grant.NewServer(grant.Config{Accounts: accounts, Issuer: issuer, Clients: clients, Logger: quiet})
+	if err != nil {
+		panic(err)
+	}
+	ask := func(clientID, clientSecret string) {
+		form := url.Values{
+			"grant_type": {"password"}, "username": {"root"}, "password": {"correct horse"},
+			"client_id": {clientID}, "client_secret": {clientSecret},
+		}
+		request := httptest.NewRequest("POST", "/token", strings.NewReader(form.Encode()))
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		recorder := httptest.NewRecorder()
+		server.TokenHandler().ServeHTTP(recorder, request)
+		fmt.Println(clientID, recorder.Code)
+	}
+	ask("app", "")
+	ask("cron", secret)
+	ask("cron", "a guess")
+	ask("stranger", "")
+	// Output:
+	// app 200
+	// cron 200
+	// cron 401
+	// stranger 401
+}
+
+// A caller in the group "introspect" asks whether an access token is good.
+func ExampleServer_IntrospectionHandler() {
+	accounts, issuer, err := newExample()
+	if err != nil {
+		panic(err)
+	}
+	auth, err := middleware.New(middleware.Config{Verifier: issuer.Verifier(), Accounts: accounts})
+	if err != nil {
+		panic(err)
+	}
+	server, err := grant.NewServer(grant.Config{
+		Accounts: accounts, Issuer: issuer, Logger: quiet,
+		MayIntrospect: auth.MayIntrospect(func(account *store.Account) bool { return account.InGroup("introspect") }),
+	})
+	if err != nil {
+		panic(err)
+	}
+	ctx := context.Background()
+	service, err := accounts.Create(ctx, store.NewAccount{Name: "service", Email: "service@example.org", NoPassword: true, Groups: []string{"introspect"}})
+	if err != nil {
+		panic(err)
+	}
+	own, err := server.Issue(ctx, service.ID, grant.Origin{})
+	if err != nil {
+		panic(err)
+	}
+	ask := func(token string) {
+		request := httptest.NewRequest("POST", "/introspect", strings.NewReader(url.Values{"token": {token}}.Encode()))
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		request.Header.Set("Authorization", "Bearer "+own.AccessToken)
+		recorder := httptest.NewRecorder()
+		server.IntrospectionHandler().ServeHTTP(recorder, request)
+		body, _, _ := strings.Cut(recorder.Body.String(), ",")
+		fmt.Println(recorder.Code, body)
+	}
+	ask(own.AccessToken)
+	ask(own.RefreshToken)
+	// Output:
+	// 200 {"active":true
+	// 200 {"active":false}
 }

@@ -58,7 +58,8 @@ type errorBody struct {
 	Description string `json:"error_description,omitempty"`
 }
 
-// fail is writeError where no event tells the operator of an outage.
+// fail writes an error, and logs an outage. It is for endpoints whose outages make no
+// event.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err *Error) {
 	if err.Status == http.StatusServiceUnavailable {
 		s.config.Logger.WarnContext(r.Context(), "a request could not be answered", "path", clean(r.URL.Path), "error", err.Err)
@@ -88,8 +89,7 @@ func writeError(w http.ResponseWriter, err *Error) {
 	writeJSON(w, status, errorBody{err.Code, err.Description})
 }
 
-// writeJSON answers as RFC 6749 section 5.1 wants every answer with a token or
-// about one.
+// writeJSON writes an answer that no cache may keep (RFC 6749 section 5.1).
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	text, err := json.Marshal(body)
 	if err != nil { // a description of Config.Approve's that is no UTF-8

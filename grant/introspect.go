@@ -11,8 +11,8 @@ import (
 
 // IntrospectionHandler is the introspection endpoint (RFC 7662): POST with a form that
 // holds an access token. It is for resource servers that cannot verify a token by
-// themselves, or that need to know whether its session is alive. To ask counts as use
-// of the token.
+// themselves, or that need to know whether its session is alive. A question counts as
+// use of the token.
 //
 // The answer to a token that is not good, and to a refresh token, is
 // {"active":false}. A caller who may not ask gets 401, see Config.MayIntrospect. An

@@ -181,7 +181,7 @@ func clientOf(r *http.Request, parameters map[string]string) (sentClient, *Error
 var errBasic = errors.New("grant: malformed Basic credentials")
 
 // basicClient reads HTTP Basic credentials, whose halves are form-urlencoded
-// (RFC 6749 section 2.3.1). Other schemes are none of our business.
+// (RFC 6749 section 2.3.1). It ignores other schemes.
 func basicClient(r *http.Request) (client sentClient, isBasic bool, err error) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) == 0 {

@@ -7,12 +7,12 @@ import (
 )
 
 // RevocationHandler is the revocation endpoint (RFC 7009): POST with a form that holds
-// a token. Any genuine token of a session, access or refresh, of whatever
-// generation, expired or not, ends that session at once. What is no token of this
-// server's is answered with 200 all the same, as there is nothing to revoke.
+// a token. It ends the session of any genuine token at once: access or refresh, of any
+// generation, expired or not. The answer to anything else is 200 as well, as there is
+// nothing to revoke.
 //
-// With a client registry the client authenticates as at the token endpoint and
-// can revoke its own tokens only.
+// With Config.Clients the client authenticates as at the token endpoint, and can
+// revoke its own tokens only.
 func (s *Server) RevocationHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if failure := s.revoke(w, r); failure != nil {

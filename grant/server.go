@@ -28,7 +28,7 @@ type Origin struct {
 // PasswordRequest asks for tokens in exchange for a password.
 type PasswordRequest struct {
 	Origin
-	// Username is an account's name, or its e-mail where it holds an "@".
+	// Username is an account's name, or its e-mail if it holds an "@".
 	Username string
 	Password string
 }
@@ -105,9 +105,10 @@ func (s *Server) password(ctx context.Context, request PasswordRequest, client *
 	return s.started(ctx, state, client, request.Origin, EventLoginSucceeded)
 }
 
-// Issue starts a session for an account without a password: for administration,
-// service accounts, invitations. The caller answers for who gets the tokens. Every
-// error is an *[Error] that wraps the store's, for example store.ErrDisabled.
+// Issue starts a session for an account and asks for no password. It is for
+// administration, service accounts and invitations. The caller is responsible for who
+// gets the tokens. Every error is an *[Error] that wraps the store's, for example
+// store.ErrDisabled.
 func (s *Server) Issue(ctx context.Context, id store.ID, origin Origin) (*Response, error) {
 	client, failure := s.client(ctx, origin.ClientID)
 	if failure != nil {
