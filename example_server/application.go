@@ -115,6 +115,8 @@ func openStore(ctx context.Context, location string, logger *slog.Logger) (backe
 	switch {
 	case location == "memory:":
 		return memstore.New(), func() error { return nil }, nil
+	case isBolt && strings.Contains(path, "://"): // an error would show its password
+		return nil, nil, errors.New("bolt: takes the name of a file, not a URI")
 	case isBolt && path != "":
 		bolt, err := boltstore.Open(path)
 		if err != nil {
@@ -147,7 +149,7 @@ func ensureRoot(ctx context.Context, accounts *store.Accounts, s *settings, stde
 }
 
 func serveMe(w http.ResponseWriter, r *http.Request) {
-	account, _ := middleware.Account(r.Context())
+	account := middleware.MustAccount(r.Context())
 	writeJSON(w, struct {
 		AccountID store.ID `json:"account_id"`
 		Name      string   `json:"name"`

@@ -23,23 +23,22 @@ type sessionView struct {
 }
 
 func (h sessionHandlers) list(w http.ResponseWriter, r *http.Request) {
-	id, _ := middleware.AccountID(r.Context())
-	current, _ := middleware.SessionID(r.Context())
-	sessions, err := h.accounts.Sessions(r.Context(), id)
+	caller := middleware.MustFromContext(r.Context())
+	sessions, err := h.accounts.Sessions(r.Context(), caller.AccountID)
 	if err != nil {
 		writeStoreError(w, err)
 		return
 	}
 	views := make([]sessionView, len(sessions))
 	for i, s := range sessions {
-		views[i] = sessionView{s.ID, s.ClientID, s.Created, s.Rotated, s.Expires, s.UserAgent, s.Address, s.ID == current}
+		views[i] = sessionView{s.ID, s.ClientID, s.Created, s.Issued(), s.Expires, s.UserAgent, s.Address, s.ID == caller.SessionID}
 	}
 	writeJSON(w, map[string]any{"sessions": views})
 }
 
 func (h sessionHandlers) end(w http.ResponseWriter, r *http.Request) {
-	id, _ := middleware.AccountID(r.Context())
-	if err := h.accounts.EndSession(r.Context(), id, r.PathValue("id")); err != nil {
+	err := h.accounts.EndSession(r.Context(), middleware.MustAccountID(r.Context()), r.PathValue("id"))
+	if err != nil {
 		writeStoreError(w, err)
 		return
 	}
@@ -48,12 +47,12 @@ func (h sessionHandlers) end(w http.ResponseWriter, r *http.Request) {
 
 // endAll ends all sessions, or with ?others=true all but the current one.
 func (h sessionHandlers) endAll(w http.ResponseWriter, r *http.Request) {
-	id, _ := middleware.AccountID(r.Context())
+	caller := middleware.MustFromContext(r.Context())
 	except := ""
 	if r.URL.Query().Get("others") == "true" {
-		except, _ = middleware.SessionID(r.Context())
+		except = caller.SessionID
 	}
-	if err := h.accounts.EndSessions(r.Context(), id, except); err != nil {
+	if err := h.accounts.EndSessions(r.Context(), caller.AccountID, except); err != nil {
 		writeStoreError(w, err)
 		return
 	}

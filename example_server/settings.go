@@ -30,8 +30,8 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 	s := new(settings)
 	flags := flag.NewFlagSet("example_server", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // an error is one sentence, printed by main
-	// The environment is no default of a flag: -help prints those, and a URI may hold
-	// a password.
+	// The environment is not the default of a flag: -help prints defaults, and a URI
+	// may hold a password.
 	var readEnvironment []func()
 	fromEnvironment := func(field *string, name, variable, value, usage string) {
 		flags.StringVar(field, name, value, usage+" (environment: "+variable+")")
@@ -43,17 +43,17 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 	}
 	fromEnvironment(&s.addr, "addr", "OAUTHSV_ADDR", "127.0.0.1:8080", "address to listen on; port 0 picks a free one")
 	fromEnvironment(&s.store, "store", "OAUTHSV_STORE", "bolt:oauthsv.db", "bolt:FILE, memory:, or a mongodb:// URI with a database name")
-	fromEnvironment(&s.issuer, "issuer", "OAUTHSV_ISSUER", "", "URL of this server, as tokens name it; http:// and the address by default, where that is loopback")
-	fromEnvironment(&s.audience, "audience", "OAUTHSV_AUDIENCE", "", "the API that access tokens are for; the issuer by default")
-	fromEnvironment(&s.keyFile, "key-file", "OAUTHSV_KEY_FILE", "oauthsv.key", "signing key: JWK, JWK set, PEM, or a raw HMAC secret; made if missing")
-	flags.StringVar(&s.rootName, "root-name", "root", "name of the account that is made on first start")
-	flags.StringVar(&s.rootEmail, "root-email", "root@localhost", "e-mail of that account; its password is taken from OAUTHSV_ROOT_PASSWORD, or made up and printed once")
+	fromEnvironment(&s.issuer, "issuer", "OAUTHSV_ISSUER", "", "the URL of this server that clients use; by default http:// and the address, if that is loopback")
+	fromEnvironment(&s.audience, "audience", "OAUTHSV_AUDIENCE", "", "the API that access tokens are for; by default the issuer")
+	fromEnvironment(&s.keyFile, "key-file", "OAUTHSV_KEY_FILE", "oauthsv.key", "file of the signing key: JWK, JWK set, PEM, or a raw HMAC secret; made if there is none")
+	flags.StringVar(&s.rootName, "root-name", "root", "name of the administrator; at a start that finds no account of this name one is made")
+	flags.StringVar(&s.rootEmail, "root-email", "root@localhost", "e-mail of that account; its password is that of OAUTHSV_ROOT_PASSWORD, else a new one that is printed once")
 	flags.DurationVar(&s.accessTTL, "access-ttl", 15*time.Minute, "lifetime of access tokens")
 	flags.DurationVar(&s.refreshTTL, "refresh-ttl", defaultRefreshTTL, "lifetime of a session after its last refresh")
 	flags.DurationVar(&s.sessionTTL, "session-ttl", 2160*time.Hour, "lifetime of a session after its login; 0 for none")
-	flags.DurationVar(&s.reuseInterval, "reuse-interval", 10*time.Second, "how long after a refresh the old refresh token still works, at most 60s; 0 is strict")
-	flags.DurationVar(&s.lostReplyWindow, "lost-reply-window", 0, "how long the old one works if the new access token was never used; 0 turns it off (default: the refresh TTL)")
-	flags.DurationVar(&s.accountCache, "account-cache", 0, "how long a protected request may be answered from memory; what another process revokes works here for as long; 0 asks the store each time")
+	flags.DurationVar(&s.reuseInterval, "reuse-interval", 10*time.Second, "how long after a refresh the old refresh token works, for two tabs that refresh at once; at most 60s, 0 is strict")
+	flags.DurationVar(&s.lostReplyWindow, "lost-reply-window", 0, "how long after a refresh the old refresh token works if its reply was lost; 0 turns it off (default: the refresh TTL)")
+	flags.DurationVar(&s.accountCache, "account-cache", 0, "how long a protected request may be answered from memory; a revocation by another process takes effect here after that time; 0 asks the store each time")
 	s.rootPassword = getenv("OAUTHSV_ROOT_PASSWORD")
 
 	err := flags.Parse(arguments)
@@ -72,9 +72,6 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 	for _, read := range readEnvironment {
 		read()
 	}
-	if err := checkStore(s.store); err != nil {
-		return nil, fmt.Errorf("-store: %w", err)
-	}
 	if err := s.checkDurations(flags); err != nil {
 		return nil, err
 	}
@@ -90,27 +87,6 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 func isSet(flags *flag.FlagSet, name string) (found bool) {
 	flags.Visit(func(f *flag.Flag) { found = found || f.Name == name })
 	return found
-}
-
-// checkStore refuses a location whose user info has no clear end. Later errors name
-// the host, the database or the file, and would show a part of the password there.
-func checkStore(location string) error {
-	if strings.HasPrefix(location, "bolt:") && strings.Contains(location, "://") {
-		return errors.New("bolt: takes the name of a file, not a URI")
-	}
-	if !isMongoDB(location) {
-		return nil
-	}
-	_, rest, _ := strings.Cut(location, "://")
-	userInfo, rest, found := strings.Cut(rest, "@")
-	if !found {
-		return nil
-	}
-	_, err := url.PathUnescape(userInfo)
-	if err != nil || strings.ContainsAny(userInfo, "/?#") || strings.Count(userInfo, ":") > 1 || strings.Contains(rest, "@") {
-		return errors.New("the user name and password of the URI must be percent-encoded (RFC 3986 section 2.1): write %40 for @, %3A for :, %2F for / and %25 for %")
-	}
-	return nil
 }
 
 // checkDurations names the flag where the packages could only name their own
