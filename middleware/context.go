@@ -29,8 +29,13 @@ type Caller struct {
 	// wrappers set it by themselves.
 	Private bool
 
-	ref store.SessionRef // zero where the caller was put into the context by hand
-	by  *Authenticator
+	verified   bool // false where the caller was put into the context by hand
+	generation int64
+	by         *Authenticator
+}
+
+func (c *Caller) ref() store.SessionRef {
+	return store.SessionRef{AccountID: c.AccountID, SessionID: c.SessionID, Generation: c.generation}
 }
 
 type contextKey struct{}

@@ -106,11 +106,12 @@ func (a *Authenticator) check(ctx context.Context, caller *Caller, allowed func(
 
 // fresh looks the caller's account up again, if the finder may have had it in memory.
 func (a *Authenticator) fresh(ctx context.Context, caller *Caller) (*store.Account, error) {
-	if caller.ref.SessionID == "" || a.config.Accounts == nil {
-		return caller.Account, nil // put into the context by hand
+	if !caller.verified || a.config.Accounts == nil {
+		return caller.Account, nil
 	}
-	account, err := a.config.Accounts.FindBySessionFresh(ctx, caller.ref, caller.Account)
-	return account, a.noticeReuse(ctx, caller.ref, err)
+	ref := caller.ref()
+	account, err := a.config.Accounts.FindBySessionFresh(ctx, ref, caller.Account)
+	return account, a.noticeReuse(ctx, ref, err)
 }
 
 // FreshAccount returns the account of the request's caller as it is now. Ask it
@@ -197,7 +198,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, token string) (*Caller
 	if err != nil {
 		return nil, asError(err)
 	}
-	caller := &Caller{AccountID: ref.AccountID, SessionID: ref.SessionID, ClientID: access.ClientID, Expiry: access.Expiry, ref: ref, by: a}
+	caller := &Caller{AccountID: ref.AccountID, SessionID: ref.SessionID, ClientID: access.ClientID, Expiry: access.Expiry, generation: ref.Generation, verified: true, by: a}
 	if a.config.Accounts == nil {
 		return caller, nil
 	}
