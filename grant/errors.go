@@ -53,7 +53,13 @@ const retryAfter = 5 * time.Second
 
 // asError makes the answer to an error of package store or tokens.
 func asError(err error) *Error {
+	var throttled *store.ThrottledError
 	switch {
+	case errors.As(err, &throttled):
+		return &Error{
+			Code: CodeInvalidGrant, Description: "too many failed logins", Status: http.StatusTooManyRequests,
+			RetryAfter: throttled.RetryAfter, Err: err,
+		}
 	case errors.Is(err, store.ErrCredentials):
 		return &Error{Code: CodeInvalidGrant, Description: "unknown name or wrong password", Status: http.StatusBadRequest, Err: err}
 	case isInvalidGrant(err):

@@ -21,6 +21,9 @@ const (
 	// EventLoginFailed: the name is unknown, the password is wrong, the account is
 	// disabled, or there is an outage. Reason says which.
 	EventLoginFailed EventType = "login_failed"
+	// EventLoginThrottled: too many logins have failed, so the password was not looked
+	// at.
+	EventLoginThrottled EventType = "login_throttled"
 	// EventLoginRefused: the password was right, and Config.Approve refused.
 	EventLoginRefused  EventType = "login_refused"
 	EventSessionIssued EventType = "session_issued"
@@ -126,6 +129,9 @@ func clean(text string) string {
 
 func (s *Server) loginFailed(ctx context.Context, origin Origin, err error) *Error {
 	event := Event{Type: EventLoginFailed, Origin: origin}
+	if errors.Is(err, store.ErrThrottled) {
+		event.Type = EventLoginThrottled
+	}
 	var failed *store.CredentialsError
 	if errors.As(err, &failed) {
 		event.AccountID = failed.AccountID

@@ -81,7 +81,10 @@ func (s *Server) password(ctx context.Context, request PasswordRequest, client *
 	}
 	request.Origin = s.tidy(request.Origin)
 	var refusal *Error // of Config.Approve
-	login := store.Login{Username: request.Username, Password: request.Password, Session: s.newSession(client, request.Origin)}
+	login := store.Login{
+		Username: request.Username, Password: request.Password, Address: request.Address,
+		Session: s.newSession(client, request.Origin),
+	}
 	if s.config.Approve != nil {
 		login.Approve = func(ctx context.Context, account *store.Account) error {
 			err := s.config.Approve(ctx, account, request)

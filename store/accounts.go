@@ -23,6 +23,8 @@ type Accounts struct {
 	maxSessions int
 	clock       func() time.Time
 	cache       *accountCache // nil where it is off
+	throttle    Throttle
+	attempts    *attempts // failed logins
 }
 
 // now is the time as every backend can keep it.

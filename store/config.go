@@ -56,6 +56,9 @@ type Config struct {
 	// if they are all in use.
 	CacheSize int
 
+	// Throttle slows down the guessing of passwords. The zero value is good.
+	Throttle Throttle
+
 	// Now is the clock, time.Now by default.
 	Now func() time.Time
 }
@@ -126,6 +129,8 @@ func NewAccounts(config Config) (*Accounts, error) {
 	if config.CacheTTL < 0 || config.CacheGrace < 0 || config.CacheSize < 0 {
 		problems = append(problems, "CacheTTL, CacheGrace and CacheSize must not be negative")
 	}
+	config.Throttle.setDefaults()
+	problems = append(problems, config.Throttle.problems()...)
 	if config.Now == nil {
 		config.Now = time.Now
 	}
@@ -147,6 +152,8 @@ func NewAccounts(config Config) (*Accounts, error) {
 		rotation:    rotation{config.ReuseInterval, config.LostReplyWindow},
 		maxSessions: config.MaxSessions,
 		clock:       config.Now,
+		throttle:    config.Throttle,
+		attempts:    newAttempts(config.Backend, "login:", config.Now),
 	}, nil
 }
 

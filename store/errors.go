@@ -15,6 +15,8 @@ var (
 	// ErrCredentials: the name is unknown or the password is wrong; which of the
 	// two is not said. It matches every [CredentialsError].
 	ErrCredentials = errors.New("store: unknown name or wrong password")
+	// ErrThrottled matches every [ThrottledError].
+	ErrThrottled = errors.New("store: too many failed logins")
 	// ErrDisabled: the account exists and is disabled.
 	ErrDisabled = errors.New("store: the account is disabled")
 	// ErrSessionEnded: the session was revoked, has expired, or never was.

@@ -13,6 +13,9 @@ type Login struct {
 	// Username is an account's name, or its e-mail where it holds an "@".
 	Username string
 	Password string
+	// Address is the network address of the client, such as "192.0.2.1". Config.Throttle
+	// counts failed logins by it. Without it they count by the name alone.
+	Address string
 	// Approve, if set, is asked once the password was found right, before the
 	// session starts. Login returns its error as it is.
 	Approve func(ctx context.Context, account *Account) error
@@ -25,8 +28,28 @@ type Login struct {
 const loginAttempts = 4
 
 // Login checks a password and starts a session. Its errors are those of
-// [Accounts.VerifyPassword] and of Approve.
+// [Accounts.VerifyPassword] and of Approve, and a *[ThrottledError] where too many
+// logins have failed: then the password was not looked at.
 func (a *Accounts) Login(ctx context.Context, login Login) (*SessionState, error) {
+	attempt, err := a.beginLogin(ctx, login.Username, login.Address)
+	if err != nil {
+		return nil, err
+	}
+	state, err := a.login(ctx, login)
+	switch {
+	case err == nil:
+		attempt.succeeded(ctx)
+	case errors.Is(err, ErrCredentials):
+		if uncounted := attempt.failed(ctx); uncounted != nil {
+			return nil, uncounted
+		}
+	default:
+		attempt.abandoned()
+	}
+	return state, err
+}
+
+func (a *Accounts) login(ctx context.Context, login Login) (*SessionState, error) {
 	approved := NilID
 	for attempt := 1; ; attempt++ {
 		account, err := a.VerifyPassword(ctx, login.Username, login.Password)
@@ -57,6 +80,8 @@ func (a *Accounts) Login(ctx context.Context, login Login) (*SessionState, error
 //
 // The account it returns is what [Accounts.StartSession] takes as proof of the
 // password. A hash made with older costs is replaced on the way.
+//
+// It does not count failures: what lets users in from outside calls [Accounts.Login].
 func (a *Accounts) VerifyPassword(ctx context.Context, username, pass string) (*Account, error) {
 	prepared, err := preparePassword(pass)
 	if err != nil {

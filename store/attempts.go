@@ -1,0 +1,131 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"sync"
+	"time"
+)
+
+// attempts counts failed attempts of one kind by keys, in records of the backend that
+// every process shares. It is safe for concurrent use.
+//
+// An attempt is reserved in the memory of the process before its outcome is known, so
+// that many at once cannot all pass. Failures are written. A key that is blocked is
+// only read.
+type attempts struct {
+	backend Backend
+	kind    string
+	clock   func() time.Time
+
+	mu      sync.Mutex
+	pending map[string]int
+}
+
+func newAttempts(backend Backend, kind string, clock func() time.Time) *attempts {
+	return &attempts{backend: backend, kind: kind, clock: clock, pending: make(map[string]int)}
+}
+
+// tally is what the record of a key says.
+type tally struct {
+	failures int64
+	last     time.Time // of the failures
+	mark     time.Time // the owner's, zero where there is none
+}
+
+const tallyBytes = 24
+
+func (t *tally) encode() []byte {
+	value := binary.BigEndian.AppendUint64(nil, uint64(t.failures))
+	value = binary.BigEndian.AppendUint64(value, uint64(millis(t.last)))
+	return binary.BigEndian.AppendUint64(value, uint64(millis(t.mark)))
+}
+
+// decodeTally reads a record. One that is absent, or that nobody here has written, is
+// empty.
+func decodeTally(value []byte) (t tally) {
+	if len(value) == tallyBytes {
+		t.failures = int64(binary.BigEndian.Uint64(value))
+		t.last = fromMillis(int64(binary.BigEndian.Uint64(value[8:])))
+		t.mark = fromMillis(int64(binary.BigEndian.Uint64(value[16:])))
+	}
+	return t
+}
+
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func fromMillis(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+// attemptKey is the SHA-256 of what is counted, so that no heap of submitted names
+// grows in the backend.
+func attemptKey(parts ...string) string {
+	hash := sha256.New()
+	for _, part := range parts {
+		_ = binary.Write(hash, binary.BigEndian, uint64(len(part))) // never fails
+		hash.Write([]byte(part))
+	}
+	return base64.RawURLEncoding.EncodeToString(hash.Sum(nil))
+}
+
+// reserve counts an attempt as under way and returns how many others were. The caller
+// must call release.
+func (a *attempts) reserve(key string) (others int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	others = a.pending[key]
+	a.pending[key] = others + 1
+	return others
+}
+
+func (a *attempts) release(key string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.pending[key]--; a.pending[key] <= 0 {
+		delete(a.pending, key)
+	}
+}
+
+var errOnlyLooking = errors.New("store: only looking")
+
+// read returns what the record of a key says.
+func (a *attempts) read(ctx context.Context, key string) (t tally, err error) {
+	err = a.backend.UpdateRecord(ctx, a.kind+key, a.clock(), func(r *Record) error {
+		t = decodeTally(r.Value)
+		return errOnlyLooking
+	})
+	if errors.Is(err, errOnlyLooking) {
+		return t, nil
+	}
+	return t, unavailable("reading the count of attempts", err)
+}
+
+// write changes the record of a key, which expires after so long. The change is made
+// even if the caller hangs up: nobody must be able to stop the count.
+func (a *attempts) write(ctx context.Context, key string, keep time.Duration, change func(*tally)) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
+	defer cancel()
+	now := a.clock()
+	err := a.backend.UpdateRecord(ctx, a.kind+key, now, func(r *Record) error {
+		t := decodeTally(r.Value)
+		change(&t)
+		r.Value, r.Expires = t.encode(), now.Add(keep)
+		return nil
+	})
+	if err != nil {
+		return unavailable("counting an attempt", err)
+	}
+	return nil
+}
