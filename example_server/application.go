@@ -70,6 +70,7 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 	}
 	server, err := grant.NewServer(grant.Config{
 		Accounts: accounts, Issuer: issuer, AccessTTL: s.accessTTL, RecordOrigin: true, Logger: logger,
+		TrustedProxies: s.trustedProxies,
 		MayIntrospect: auth.MayIntrospect(func(account *store.Account) bool {
 			return account.InGroup("introspect") || account.InGroup(store.AdminGroup)
 		}),

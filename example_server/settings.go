@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -20,6 +21,8 @@ type settings struct {
 	addr, store, issuer, audience, keyFile string
 
 	rootName, rootEmail, rootPassword string
+
+	trustedProxies []netip.Prefix
 
 	accessTTL, refreshTTL, sessionTTL, reuseInterval, lostReplyWindow, accountCache time.Duration
 }
@@ -46,6 +49,8 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 	fromEnvironment(&s.issuer, "issuer", "OAUTHSV_ISSUER", "", "the URL of this server that clients use; by default http:// and the address, if that is loopback")
 	fromEnvironment(&s.audience, "audience", "OAUTHSV_AUDIENCE", "", "the API that access tokens are for; by default the issuer")
 	fromEnvironment(&s.keyFile, "key-file", "OAUTHSV_KEY_FILE", "oauthsv.key", "file of the signing key: JWK, JWK set, PEM, or a raw HMAC secret; made if there is none")
+	var proxies string
+	fromEnvironment(&proxies, "trusted-proxies", "OAUTHSV_TRUSTED_PROXIES", "", "networks of the proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8,::1/128; by default none")
 	flags.StringVar(&s.rootName, "root-name", "root", "name of the administrator; at a start that finds no account of this name one is made")
 	flags.StringVar(&s.rootEmail, "root-email", "root@localhost", "e-mail of that account; its password is that of OAUTHSV_ROOT_PASSWORD, else a new one that is printed once")
 	flags.DurationVar(&s.accessTTL, "access-ttl", 15*time.Minute, "lifetime of access tokens")
@@ -72,6 +77,9 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 	for _, read := range readEnvironment {
 		read()
 	}
+	if s.trustedProxies, err = parseNetworks(proxies); err != nil {
+		return nil, fmt.Errorf("-trusted-proxies: %w", err)
+	}
 	if err := s.checkDurations(flags); err != nil {
 		return nil, err
 	}
@@ -87,6 +95,24 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 func isSet(flags *flag.FlagSet, name string) (found bool) {
 	flags.Visit(func(f *flag.Flag) { found = found || f.Name == name })
 	return found
+}
+
+// parseNetworks reads a list of networks. An address alone is a network of one.
+func parseNetworks(list string) (networks []netip.Prefix, err error) {
+	for text := range strings.SplitSeq(list, ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		network, err := netip.ParsePrefix(text)
+		if address, isAddress := netip.ParseAddr(text); isAddress == nil {
+			network, err = netip.PrefixFrom(address, address.BitLen()), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%q is no network: write one such as 10.0.0.0/8 or ::1/128, and commas between several", text)
+		}
+		networks = append(networks, network.Masked())
+	}
+	return networks, nil
 }
 
 // checkDurations names the flag where the packages could only name their own

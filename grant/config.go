@@ -5,8 +5,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -56,9 +56,14 @@ type Config struct {
 	Event func(ctx context.Context, event Event)
 	// Logger is told of outages. The default is slog.Default().
 	Logger *slog.Logger
-	// ClientAddress returns the address of a request's client, for events and
-	// sessions. The default is the peer of the connection. Behind a proxy, set a
-	// function that reads the proxy's header.
+	// TrustedProxies are the networks of the proxies in front of this server. Without
+	// them all users of a proxy have its address, and share one count of failed logins.
+	// From these networks the header X-Forwarded-For is believed: the client is its
+	// right-most hop outside them. From anywhere else it is ignored.
+	TrustedProxies []netip.Prefix
+	// ClientAddress, if set, returns the address of a request's client, for events,
+	// sessions and the throttling of failed logins. It replaces TrustedProxies, for
+	// proxies that use another header.
 	ClientAddress func(*http.Request) string
 	// Now is the clock, time.Now by default.
 	Now func() time.Time
@@ -89,7 +94,9 @@ func NewServer(config Config) (*Server, error) {
 		}
 	}
 	if config.ClientAddress == nil {
-		config.ClientAddress = peerAddress
+		config.ClientAddress = (&addressFinder{trusted: config.TrustedProxies, logger: config.Logger}).find
+	} else if len(config.TrustedProxies) > 0 {
+		problems = append(problems, "TrustedProxies has no effect where ClientAddress is set")
 	}
 	if config.Now == nil {
 		config.Now = time.Now
@@ -98,12 +105,4 @@ func NewServer(config Config) (*Server, error) {
 		return nil, fmt.Errorf("grant: configuration: %s", strings.Join(problems, "; "))
 	}
 	return &Server{config: config, accessTTL: int64(config.AccessTTL / time.Second)}, nil
-}
-
-func peerAddress(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }
