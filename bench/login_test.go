@@ -1,0 +1,61 @@
+package bench
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/memstore"
+)
+
+// BenchmarkFailedLogin reports the median time of each way in which a login fails.
+// They must be alike: else the time tells which names exist. 200 tries each:
+//
+//	go test -run '^$' -bench FailedLogin -benchtime 200x .
+func BenchmarkFailedLogin(b *testing.B) {
+	accounts, err := store.NewAccounts(store.Config{
+		Backend: memstore.New(), Throttle: store.Throttle{FreeFailures: -1, AddressFailures: -1},
+	})
+	require.NoError(b, err)
+	create := func(account store.NewAccount) *store.Account {
+		account.Email = account.Name + "@example.org"
+		created, err := accounts.Create(b.Context(), account)
+		require.NoError(b, err)
+		return created
+	}
+	create(store.NewAccount{Name: "known", Password: "secret"})
+	create(store.NewAccount{Name: "robot", NoPassword: true})
+	create(store.NewAccount{Name: "foreign", PasswordHash: "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"})
+	disabled := create(store.NewAccount{Name: "disabled", Password: "secret"})
+	require.NoError(b, accounts.Disable(b.Context(), disabled.ID))
+
+	for _, test := range []struct{ name, username, password string }{
+		{"unknown_name", "nobody", "wrong"},
+		{"unknown_e-mail", "nobody@example.org", "wrong"},
+		{"wrong_password", "known", "wrong"},
+		{"disabled,_right", "disabled", "secret"},
+		{"disabled,_wrong", "disabled", "wrong"},
+		{"no_password", "robot", "wrong"},
+		{"hash_of_another_scheme", "foreign", "wrong"},
+	} {
+		b.Run(test.name, func(b *testing.B) {
+			var times []time.Duration
+			for b.Loop() {
+				start := time.Now()
+				_, err := accounts.Login(b.Context(), store.Login{
+					Username: test.username, Password: test.password, Address: "192.0.2.1", Session: store.NewSession{ClientID: "app"},
+				})
+				times = append(times, time.Since(start))
+				if !errors.Is(err, store.ErrCredentials) {
+					b.Fatal(err)
+				}
+			}
+			slices.Sort(times)
+			b.ReportMetric(float64(times[len(times)/2].Microseconds()), "median-µs")
+		})
+	}
+}

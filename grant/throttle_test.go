@@ -1,0 +1,51 @@
+package grant_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/grant"
+	"github.com/oauthsv/oauthsv/store/memstore"
+)
+
+// TestTooManyFailedLogins: the answer is the same whether an account has the name or
+// not, byte for byte.
+func TestTooManyFailedLogins(t *testing.T) {
+	type answer struct {
+		status int
+		header http.Header
+		body   string
+	}
+	var answers [2][]answer
+	for i, name := range []string{"ada", "bob"} { // bob is nobody
+		var events []grant.EventType
+		server, _ := newServer(t, memstore.New(), func(c *grant.Config) {
+			c.Event = func(_ context.Context, event grant.Event) { events = append(events, event.Type) }
+		})
+		for range 12 {
+			request := httptest.NewRequest("POST", "/token", strings.NewReader("grant_type=password&password=wrong&username="+name))
+			request.Header.Set("Content-Type", formType)
+			recorder := httptest.NewRecorder()
+			server.TokenHandler().ServeHTTP(recorder, request)
+			answers[i] = append(answers[i], answer{recorder.Code, recorder.Header(), recorder.Body.String()})
+		}
+		assert.Equal(t, grant.EventLoginFailed, events[9])
+		assert.Equal(t, grant.EventLoginThrottled, events[11])
+	}
+	assert.Equal(t, answers[0], answers[1])
+	assert.Equal(t, 400, answers[0][9].status)
+	refused := answers[0][11]
+	require.Equal(t, 429, refused.status)
+	assert.JSONEq(t, `{"error":"invalid_grant","error_description":"too many failed logins"}`, refused.body)
+	assert.Equal(t, "no-store", refused.header.Get("Cache-Control"))
+	seconds, err := strconv.Atoi(refused.header.Get("Retry-After"))
+	require.NoError(t, err)
+	assert.Positive(t, seconds)
+}
