@@ -1,6 +1,7 @@
 package tokens
 
 import (
+	"cmp"
 	"strings"
 	"time"
 	"unsafe"
@@ -8,47 +9,44 @@ import (
 	"github.com/maypok86/otter/v2"
 )
 
-// cache holds access tokens that were verified, by the whole compact token. A nil
-// cache finds nothing.
+// cache remembers verified access tokens, by the whole compact token. A nil cache
+// finds nothing.
 //
-// It has no expiry of its own: the clock is looked at whenever a token is used, and
-// an expiry would need a goroutine that somebody must end.
+// Its entries do not expire by themselves: that would need a goroutine, and somebody
+// would have to end it. Instead, [cached.check] looks at the clock at each use.
 type cache struct {
 	tokens *otter.Cache[string, *cached]
 }
 
-// cached is a token that was verified.
+// cached is a verified access token.
 type cached struct {
 	token  AccessToken
 	window window
-	set    *keySet // under which its verification began
+	set    *keySet // the keys in force when its verification began
 	key    *Key
 }
 
 const (
 	defaultCacheBytes = 32 << 20
 
-	// cachedOverhead is, beside the strings, what an entry takes: itself, the array
-	// of its audience, and the node of the cache.
+	// cachedOverhead is the size of an entry without its strings, in bytes. It
+	// counts the entry itself, the array of its audience, and the node of the cache.
 	cachedOverhead = int(unsafe.Sizeof(cached{})) + 192
 )
 
 func newCache(bytes int64) *cache {
-	switch {
-	case bytes < 0:
+	if bytes < 0 {
 		return nil
-	case bytes == 0:
-		bytes = defaultCacheBytes
 	}
 	return &cache{otter.Must(&otter.Options[string, *cached]{
-		MaximumWeight: uint64(bytes),
+		MaximumWeight: uint64(cmp.Or(bytes, defaultCacheBytes)),
 		Weigher:       func(compact string, entry *cached) uint32 { return uint32(entry.size(compact)) },
-		// Upkeep runs on the goroutine that finds it due, not on one of its own.
+		// The cache runs its upkeep on the caller's goroutine and starts none.
 		Executor: func(work func()) { work() },
 	})}
 }
 
-// size is the memory an entry takes, in bytes.
+// size returns the memory that an entry takes, in bytes.
 func (e *cached) size(compact string) int {
 	t := &e.token
 	size := cachedOverhead + len(compact) + len(t.Subject) + len(t.ClientID) + len(t.SessionID) + len(t.ID) + len(t.Issuer)
@@ -58,7 +56,7 @@ func (e *cached) size(compact string) int {
 	return size
 }
 
-// get returns what was verified under the same set of keys.
+// get returns the entry of a token that was verified under this set of keys, or nil.
 func (c *cache) get(compact string, set *keySet) *cached {
 	if c == nil {
 		return nil
@@ -70,14 +68,14 @@ func (c *cache) get(compact string, set *keySet) *cached {
 	return known
 }
 
-// put keeps a clone of the token: compact may be a piece of something larger.
+// put adds an entry. It clones compact, which may be part of a larger string.
 func (c *cache) put(compact string, entry *cached) {
 	c.tokens.Set(strings.Clone(compact), entry)
 }
 
-// check is what there is to check about a token that was verified before.
+// check repeats the checks that depend on the clock. The others cannot change.
 func (e *cached) check(now time.Time) error {
-	if e.key.over(now) {
+	if e.key.hasEnded(now) {
 		return ErrUnknownKey
 	}
 	return e.window.check(now)

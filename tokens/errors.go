@@ -5,38 +5,43 @@ import (
 	"fmt"
 )
 
-// ErrInvalid matches, with errors.Is, every reason for which a token is refused.
+// ErrInvalid says that a token is refused. Every error that gives a reason for that
+// matches it with [errors.Is].
 var ErrInvalid = errors.New("tokens: invalid token")
 
-// The reasons for which a token is refused. Each of them matches [ErrInvalid]
-// as well. None of them, wrapped or not, holds any part of the token.
+// The reasons to refuse a token. An error with such a reason never holds any part of
+// the token.
 var (
-	// ErrMalformed: not a compact JWS, or JSON or base64 that is not strictly
-	// what section 3 of RFC 7515 and this package's claims ask for.
+	// ErrMalformed: the token is not a compact JWS (RFC 7515 section 3), or its
+	// base64 or its JSON is not strict, or a claim is missing or out of range. For
+	// example, a JSON member occurs twice.
 	ErrMalformed error = &reason{"malformed token"}
-	// ErrType: a token of another kind, such as a refresh token where an access
-	// token is expected.
+	// ErrType: the token is of another kind, such as a refresh token where an
+	// access token is expected.
 	ErrType error = &reason{"token of another type"}
-	// ErrUnknownKey: "kid" names no key of the keyring.
+	// ErrUnknownKey: "kid" names no key of the keyring, or a retired key that has
+	// reached its [Key.VerifyUntil].
 	ErrUnknownKey error = &reason{"unknown key"}
 	// ErrAlgorithm: "alg" is not the algorithm of the key that "kid" names.
-	ErrAlgorithm error = &reason{"algorithm is not that of the key"}
-	// ErrSignature: the signature is not that of the key.
+	ErrAlgorithm error = &reason{"wrong algorithm for the key"}
+	// ErrSignature: the key did not make the signature.
 	ErrSignature error = &reason{"wrong signature"}
-	// ErrIssuer: "iss" is another issuer.
-	ErrIssuer error = &reason{"another issuer"}
+	// ErrIssuer: "iss" names another issuer.
+	ErrIssuer error = &reason{"token of another issuer"}
 	// ErrAudience: "aud" does not hold the expected audience.
-	ErrAudience error = &reason{"another audience"}
+	ErrAudience error = &reason{"token for another audience"}
 	// ErrExpired: the clock has reached "exp".
 	ErrExpired error = &reason{"expired token"}
-	// ErrNotYetValid: the clock has not reached "nbf". The issuer of this
-	// package never writes that claim.
+	// ErrNotYetValid: the clock has not reached "nbf". An [Issuer] never writes
+	// that claim.
 	ErrNotYetValid error = &reason{"token not yet valid"}
 )
 
-// ErrKey matches, with errors.Is, every reason for which a key is refused.
+// ErrKey says that a key is refused. Every error that gives a reason for that matches
+// it with [errors.Is].
 var ErrKey = errors.New("tokens: unusable key")
 
+// reason is an error that matches ErrInvalid.
 type reason struct{ text string }
 
 func (r *reason) Error() string        { return "tokens: " + r.text }
@@ -44,6 +49,7 @@ func (r *reason) Is(target error) bool { return target == ErrInvalid }
 
 func malformed(what string) error { return fmt.Errorf("%w: %s", ErrMalformed, what) }
 
+// keyError formats an error that matches ErrKey.
 func keyError(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrKey, fmt.Errorf(format, args...))
 }

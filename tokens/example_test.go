@@ -49,5 +49,5 @@ func ExampleParseKeys() {
 	_, err := tokens.ParseKeys([]byte("seven77"))
 	fmt.Println(err)
 	// Output:
-	// tokens: unusable key: an HMAC secret of 7 bytes is shorter than its hash: HS512 needs at least 64 (RFC 7518 section 3.2); make one with: openssl rand -hex 64
+	// tokens: unusable key: an HMAC secret of 7 bytes is too short: HS512 needs at least 64 (RFC 7518 section 3.2); make one with: openssl rand -hex 64
 }

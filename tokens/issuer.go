@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"net/url"
+	"path"
 	"strings"
 	"time"
 
@@ -12,23 +14,26 @@ import (
 
 // IssuerConfig configures an [Issuer].
 type IssuerConfig struct {
-	// Keys holds the signing key. Required; one of its keys must be able to sign.
+	// Keys holds the key that signs and the keys that verify. At least one must be
+	// able to sign. Required.
 	Keys *Keyring
-	// Issuer is the URL of this authorization server: an absolute http or https URL
-	// without query or fragment. It is the "iss" of every token, and the endpoints
-	// stand below it. Changing it ends every login. Required.
+	// Issuer is the URL of this authorization server, such as
+	// https://login.example.org. It must be an absolute http or https URL without
+	// user, query and fragment. It is the "iss" of every token, and the endpoints
+	// are below it. If you change it, every login ends. Required.
 	Issuer string
-	// Audience is the API that access tokens are for, their "aud". Services that
-	// verify tokens must expect the same one. The default is the Issuer.
+	// Audience names the API that accepts the access tokens. It is their "aud", and
+	// every service that verifies them must expect the same one. It must not be the
+	// token endpoint. The default is Issuer.
 	Audience string
-	// CacheBytes is that of [VerifierConfig], for [Issuer.Verifier].
+	// CacheBytes bounds the cache of [Issuer.Verifier], as in [VerifierConfig].
 	CacheBytes int64
-	// Now is the clock, time.Now by default.
+	// Now is the clock. The default is time.Now.
 	Now func() time.Time
 }
 
-// Issuer signs access and refresh tokens, and verifies both. It is safe for
-// concurrent use.
+// Issuer signs access and refresh tokens and verifies both. It is safe for concurrent
+// use.
 type Issuer struct {
 	keys     *Keyring
 	access   expectation
@@ -37,21 +42,21 @@ type Issuer struct {
 	verifier *Verifier
 }
 
-// NewIssuer checks the whole configuration and returns one error that names each
-// wrong field.
+// NewIssuer makes an Issuer. It checks the whole configuration and returns one error
+// that names each wrong field.
 func NewIssuer(config IssuerConfig) (*Issuer, error) {
 	var problems []string
 	if config.Keys == nil {
 		problems = append(problems, "Keys is required")
 	} else if config.Keys.Active() == nil {
-		problems = append(problems, "Keys: none of the keys can sign: a private key or a secret is needed")
+		problems = append(problems, "Keys must hold a key that can sign: a private key or a secret")
 	}
 	if !isIssuer(config.Issuer) {
 		problems = append(problems, issuerProblem)
 	}
 	tokenEndpoint := strings.TrimSuffix(config.Issuer, "/") + "/token"
 	if config.Audience == tokenEndpoint {
-		problems = append(problems, "Audience must not be the token endpoint, "+tokenEndpoint+": refresh tokens are for it")
+		problems = append(problems, "Audience must not be the token endpoint, "+tokenEndpoint+": that is the audience of refresh tokens")
 	}
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("tokens: issuer configuration: %s", strings.Join(problems, "; "))
@@ -65,33 +70,46 @@ func NewIssuer(config IssuerConfig) (*Issuer, error) {
 	return &Issuer{
 		keys:     config.Keys,
 		access:   verifier.expected,
-		refresh:  expect(config.Issuer, tokenEndpoint),
+		refresh:  newExpectation(config.Issuer, tokenEndpoint),
 		now:      verifier.now,
 		verifier: verifier,
 	}, nil
 }
 
-// URL is the issuer's URL, as it was configured.
+const issuerProblem = "Issuer must be an absolute http or https URL without user, query and fragment, such as https://login.example.org"
+
+// isIssuer reports whether endpoints can be below the URL. Servers compare and mount
+// its path as it stands, so the path must be clean: no "..", "//", brace or space.
+func isIssuer(issuer string) bool {
+	location, err := url.Parse(issuer)
+	if err != nil || location.Host == "" || location.User != nil || location.Scheme != "https" && location.Scheme != "http" {
+		return false
+	}
+	clean := strings.TrimSuffix(location.Path, "/")
+	return !strings.ContainsAny(issuer, "?#") && !strings.ContainsAny(clean, "{} ") && (clean == "" || path.Clean(clean) == clean)
+}
+
+// URL returns the URL of the issuer, as it was configured.
 func (i *Issuer) URL() string { return i.access.issuer }
 
-// Audience is the audience of access tokens.
+// Audience returns the audience of access tokens.
 func (i *Issuer) Audience() string { return i.access.audience[0] }
 
-// TokenEndpoint is the URL of the token endpoint: the URL of the issuer with "/token"
-// behind it. It is the audience of refresh tokens.
+// TokenEndpoint returns the URL of the token endpoint, which is the audience of
+// refresh tokens: the URL of the issuer with "/token" added.
 func (i *Issuer) TokenEndpoint() string { return i.refresh.audience[0] }
 
-// Keys is the keyring that the issuer signs with.
+// Keys returns the keyring that the issuer signs with.
 func (i *Issuer) Keys() *Keyring { return i.keys }
 
-// Verifier verifies the access tokens of this issuer, with the same keys and the same
-// clock. It is the same Verifier each time, so that all who use it share its memory.
+// Verifier returns a verifier of this issuer's access tokens, with the same keys and
+// the same clock. It returns the same one at each call, so all callers share its cache.
 func (i *Issuer) Verifier() *Verifier { return i.verifier }
 
-// SignAccess makes an access token. It uses the Subject, ClientID, SessionID,
-// Generation and Expiry of the claims and fills in the rest. It returns an error that
-// matches [ErrInvalid] for claims that no verifier would accept, and one that matches
-// [ErrKey] if the keyring has lost its signing key.
+// SignAccess makes an access token from the Subject, ClientID, SessionID, Generation
+// and Expiry of the claims, and sets the other claims itself. The error matches
+// [ErrInvalid] if no verifier would accept the claims, and [ErrKey] if the keyring no
+// longer holds a key that can sign.
 func (i *Issuer) SignAccess(claims Claims) (string, error) {
 	key := i.keys.Active()
 	if key == nil {
@@ -100,7 +118,7 @@ func (i *Issuer) SignAccess(claims Claims) (string, error) {
 	return i.sign(&claims, &i.access, key.access)
 }
 
-// SignRefresh makes a refresh token in the same way.
+// SignRefresh makes a refresh token. It takes and returns the same as SignAccess.
 func (i *Issuer) SignRefresh(claims Claims) (string, error) {
 	key := i.keys.Active()
 	if key == nil {
@@ -114,7 +132,7 @@ var (
 	errClaims       = fmt.Errorf("%w: signing: Subject, ClientID and SessionID are required, and Generation starts at 1", ErrMalformed)
 )
 
-func (i *Issuer) sign(claims *Claims, to *expectation, key *tokenKey) (string, error) {
+func (i *Issuer) sign(claims *Claims, target *expectation, key *tokenKey) (string, error) {
 	now := i.now()
 	switch {
 	case claims.Subject == "", claims.ClientID == "", claims.SessionID == "", claims.Generation < 1:
@@ -125,9 +143,9 @@ func (i *Issuer) sign(claims *Claims, to *expectation, key *tokenKey) (string, e
 	scratch := getScratch()
 	defer scratch.release()
 	scratch.claims = wireClaims{
-		Issuer:     to.issuer,
+		Issuer:     target.issuer,
 		Subject:    claims.Subject,
-		Audience:   audience{one: to.audience[0]},
+		Audience:   audience{one: target.audience[0]},
 		ClientID:   claims.ClientID,
 		SessionID:  claims.SessionID,
 		Generation: claims.Generation,
@@ -150,8 +168,8 @@ func (i *Issuer) sign(claims *Claims, to *expectation, key *tokenKey) (string, e
 	return string(token), nil
 }
 
-// VerifyRefresh verifies a refresh token that this issuer has made, or another
-// process with the same keys and configuration. Every error matches [ErrInvalid].
+// VerifyRefresh verifies a refresh token that this issuer made, or that another
+// process made with the same keys and configuration. Every error matches [ErrInvalid].
 func (i *Issuer) VerifyRefresh(compact string) (RefreshToken, error) {
 	now := i.now()
 	scratch := getScratch()
@@ -169,14 +187,13 @@ func (i *Issuer) VerifyRefresh(compact string) (RefreshToken, error) {
 	return RefreshToken{i.refresh.export(claims)}, nil
 }
 
-// VerifyAny verifies an access or refresh token that this issuer has made, whether it
-// has expired or not. It is for revocation: people log out late. What it returns is
-// no proof that anybody may do anything now. Every error matches [ErrInvalid].
+// VerifyAny verifies an access or refresh token of this issuer and ignores the clock:
+// an expired token passes. It is for revocation, because users log out late. Never let
+// a request in because of its result. Every error matches [ErrInvalid].
 func (i *Issuer) VerifyAny(compact string) (Claims, error) {
-	var always time.Time // no key has an end before it
 	scratch := getScratch()
 	defer scratch.release()
-	key, err := i.keys.set().verify(compact, typeAny, always, scratch)
+	key, err := i.keys.set().verify(compact, typeAny, time.Time{}, scratch) // the zero time is before the end of every key
 	if err != nil {
 		return Claims{}, err
 	}

@@ -11,14 +11,14 @@ import (
 )
 
 func parseJWKs(data []byte) ([]*Key, error) {
-	// jwx overlooks members named twice and what follows the JSON text.
+	// jwx accepts a member that occurs twice, and anything after the JSON text.
 	if !jsontext.Value(data).IsValid() {
-		return nil, keyError("the JSON text of the JWK is cut off, damaged, or names a member twice")
+		return nil, keyError("the JSON text of the JWK is cut off or damaged, or has a member twice")
 	}
 	set, err := jwk.Parse(data)
 	if err != nil {
-		// The cause may quote the text, secret part included.
-		return nil, keyError("the JSON text is no JWK and no JWK set that can be read")
+		// The error of jwx may quote the text, and so a secret.
+		return nil, keyError("the JSON text is not a JWK or JWK set that can be read")
 	}
 	var keys []*Key
 	for i := range set.Len() {
@@ -50,7 +50,7 @@ func fromJWK(entry jwk.Key) (*Key, error) {
 		return nil, err
 	}
 	if alg := entry.Algorithm().String(); alg != "" && alg != string(key.algorithm) {
-		return nil, keyError(`"alg" of the JWK is %q, and its key can only serve %s`, alg, key.algorithm)
+		return nil, keyError(`"alg" of the JWK is %q, but its key fits only %s`, alg, key.algorithm)
 	}
 	if err := key.readState(entry); err != nil {
 		return nil, err
@@ -70,8 +70,9 @@ func fromJWK(entry jwk.Key) (*Key, error) {
 	return key, nil
 }
 
-// encodeJWK writes the private or the public half; how the key is used while keys
-// are rotated is nobody else's business.
+// encodeJWK writes raw, which is the private or the public half of the key, as a JWK.
+// Only a JWK with a private key or a secret holds the state: other readers do not need
+// it.
 func (k *Key) encodeJWK(raw any) ([]byte, error) {
 	entry, err := jwk.FromRaw(raw)
 	if err != nil {
@@ -98,12 +99,14 @@ func (k *Key) encodeJWK(raw any) ([]byte, error) {
 	return json.Marshal(entry)
 }
 
-// Members of our own in a private JWK (RFC 7517 section 4 allows more).
+// A JWK with a private key or a secret holds these members as well. RFC 7517 section
+// 4 allows that.
 const (
 	memberState = "oauthsv_state"
 	memberUntil = "oauthsv_verify_until" // RFC 3339
 )
 
+// readState reads the members that encodeJWK adds.
 func (k *Key) readState(entry jwk.Key) error {
 	if state, found := entry.Get(memberState); found {
 		text, _ := state.(string)

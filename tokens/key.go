@@ -21,9 +21,9 @@ import (
 // Algorithm is a JWS algorithm (RFC 7518 section 3.1, RFC 8037 section 3.1).
 type Algorithm string
 
-// The algorithms of access tokens. HS512 is the default: it is the fastest, and
-// right where the process that issues tokens is the one that checks them. The
-// others let a process check tokens without being able to make them.
+// The algorithms of access tokens. HS512 is the default. It is the fastest, and it
+// fits if the process that issues the tokens also checks them. With the others, a
+// process can check tokens without being able to make them.
 const (
 	HS512 Algorithm = "HS512"
 	EdDSA Algorithm = "EdDSA"
@@ -36,33 +36,33 @@ const (
 	minRSABits   = 2048        // RFC 7518 section 3.3
 	maxKeyID     = 256
 
-	// The labels keep the derived values apart (RFC 5869 section 3.2). Changing
-	// one logs every user out.
+	// With these labels, HKDF derives values that do not depend on each other (RFC
+	// 5869 section 3.2). A change of one logs every user out.
 	refreshKeyInfo = "oauthsv refresh token HS512"
 	keyIDInfo      = "oauthsv key id"
 )
 
-// Key is one key: its id, its algorithm, and either the private key (or shared
-// secret) or only the public one. Make it with [GenerateKey], [ParseKeys] or
-// [LoadKeys]. A Key never changes and is safe for concurrent use. Printing it
-// shows the id and the algorithm only.
+// Key is a key with its id and its algorithm. It holds either a private key or shared
+// secret, which can sign and verify, or a public key, which can only verify. Make it
+// with [GenerateKey], [ParseKeys] or [LoadKeys]. A Key never changes and is safe for
+// concurrent use. If you print it, only its id and its algorithm show.
 type Key struct {
 	id        string
 	algorithm Algorithm
 	state     State
-	until     time.Time // of a retired key, zero for no end
+	until     time.Time // the end of a retired key; zero if it has none
 
-	// private is what signs, nil in a key that only verifies; public is what
-	// verifies. Both are raw keys, as the algorithms of jwx take them fastest:
-	// []byte, ed25519, *ecdsa or *rsa.
+	// private signs, and is nil in a key that only verifies. public verifies. Both
+	// are raw keys, because jwx is fastest with these: []byte, ed25519, *ecdsa or
+	// *rsa.
 	private, public any
 
 	access  *tokenKey
-	refresh *tokenKey // nil without private
+	refresh *tokenKey // nil if private is nil
 }
 
-// tokenKey is a key as it is used for one type of token: it signs and verifies
-// tokens of that type, under one header.
+// tokenKey signs and verifies tokens of one type, under one header. A [Key] has one
+// for access tokens and, if it can sign, one for refresh tokens.
 type tokenKey struct {
 	key             *Key
 	typ             string
@@ -88,18 +88,18 @@ func newTokenKey(key *Key, typ string, algorithm Algorithm, private, public any)
 	}, nil
 }
 
-// State is what a key is used for while keys are rotated.
+// State says what a key does while keys are rotated.
 type State string
 
-// The states of a key that can sign. A key from a file that says nothing of states
-// is active if it is the first that can sign, else it is as good as retired.
+// The states of a key that can sign. A key file need not name them. If no key is
+// Active, the first key without a state signs. All others without a state only verify.
 const (
-	// Active: the one key that signs.
+	// Active: the key signs and verifies. At most one key is active.
 	Active State = "active"
-	// Next: published and good for verifying, so that everybody knows it before
-	// it becomes active.
+	// Next: the key verifies, and it is published if it has a public half. So all
+	// verifiers know it before it becomes active.
 	Next State = "next"
-	// Retired: verifies what it has signed, until the last of that has expired.
+	// Retired: the key only verifies, until the tokens that it signed have expired.
 	Retired State = "retired"
 )
 
@@ -127,16 +127,16 @@ func GenerateKey(algorithm Algorithm) (*Key, error) {
 	return newKey("", raw)
 }
 
-// newKey makes a Key of a raw key as the standard library has it. Without an id
-// it gets one that follows from the key alone, so that every process that reads
-// the same key names it alike.
+// newKey makes a Key of a raw key of the standard library. If id is empty, newKey
+// derives the id from the key alone, so that all processes give the same key the same
+// id.
 func newKey(id string, raw any) (*Key, error) {
 	key := &Key{id: id}
-	var material []byte // of the private key, for what is derived from it
+	var material []byte // the bytes of the private key, to derive the refresh token key from
 	switch raw := raw.(type) {
 	case []byte:
 		if len(raw) < minHMACBytes {
-			return nil, keyError("an HMAC secret of %d bytes is shorter than its hash: HS512 needs at least %d (RFC 7518 section 3.2); make one with: openssl rand -hex %d",
+			return nil, keyError("an HMAC secret of %d bytes is too short: HS512 needs at least %d (RFC 7518 section 3.2); make one with: openssl rand -hex %d",
 				len(raw), minHMACBytes, minHMACBytes)
 		}
 		key.algorithm, key.private, key.public, material = HS512, raw, raw, raw
@@ -178,7 +178,7 @@ func newKey(id string, raw any) (*Key, error) {
 		}
 		key.algorithm, key.public = RS256, raw
 	default:
-		return nil, keyError("a key of type %T serves none of HS512, EdDSA, ES256, RS256", raw)
+		return nil, keyError("a key of type %T fits none of HS512, EdDSA, ES256, RS256", raw)
 	}
 
 	var err error
@@ -194,7 +194,7 @@ func newKey(id string, raw any) (*Key, error) {
 		return nil, err
 	}
 	if material != nil {
-		// Refresh tokens are HS512 whatever the algorithm of the access tokens is.
+		// Refresh tokens are HS512, whatever the algorithm of the key is.
 		secret, err := hkdf.Key(sha512.New, material, nil, refreshKeyInfo, minHMACBytes)
 		if err != nil {
 			return nil, keyError("deriving the refresh token key: %w", err)
@@ -206,8 +206,8 @@ func newKey(id string, raw any) (*Key, error) {
 	return key, nil
 }
 
-// deriveID is the thumbprint (RFC 7638) of a public key. A secret's thumbprint
-// would be a plain hash of the secret, so a secret gets a derived value instead.
+// deriveID returns the thumbprint (RFC 7638) of a public key. The thumbprint of a
+// secret would be a plain hash of it, so deriveID uses HKDF for a secret.
 func deriveID(public any) (string, error) {
 	if secret, ok := public.([]byte); ok {
 		id, err := hkdf.Key(sha512.New, secret, nil, keyIDInfo, 12)
@@ -229,7 +229,7 @@ func deriveID(public any) (string, error) {
 
 func checkCurve(public *ecdsa.PublicKey) error {
 	if public.Curve != elliptic.P256() {
-		return keyError("an EC key on another curve than P-256 cannot sign ES256")
+		return keyError("the EC key is not on the curve P-256, which ES256 needs")
 	}
 	if _, err := public.ECDH(); err != nil {
 		return keyError("the EC key is not a point on its curve")
@@ -244,32 +244,35 @@ func checkRSASize(public *rsa.PublicKey) error {
 	return nil
 }
 
-// ID is what the "kid" of a token's header says (RFC 7515 section 4.1.4).
+// ID returns the id of the key, which is the "kid" in the header of its tokens (RFC
+// 7515 section 4.1.4).
 func (k *Key) ID() string { return k.id }
 
-// Algorithm is the one algorithm the key is used with.
+// Algorithm returns the algorithm of the access tokens that the key signs or verifies.
 func (k *Key) Algorithm() Algorithm { return k.algorithm }
 
-// State is what the key file says of the key, empty where it says nothing.
+// State returns the state that the key file gives the key. It is empty if the file
+// gives none.
 func (k *Key) State() State { return k.state }
 
-// VerifyUntil is when a retired key has verified its last token, zero for never.
+// VerifyUntil returns the time from which a retired key verifies no more. It is zero
+// if the key has no such time.
 func (k *Key) VerifyUntil() time.Time { return k.until }
 
-// over tells whether a retired key has had its time.
-func (k *Key) over(now time.Time) bool { return !k.until.IsZero() && !now.Before(k.until) }
+// hasEnded reports whether a retired key has reached its end.
+func (k *Key) hasEnded(now time.Time) bool { return !k.until.IsZero() && !now.Before(k.until) }
 
-// CanSign tells whether the key holds its private half or shared secret.
+// CanSign reports whether the key holds a private key or a shared secret.
 func (k *Key) CanSign() bool { return k.private != nil }
 
-// String names the key and never shows it.
+// String returns the algorithm and the id of the key, and nothing secret.
 func (k *Key) String() string { return fmt.Sprintf("%s key %q", k.algorithm, k.id) }
 
-// GoString is as careful as String.
+// GoString returns the same as String, for the verb %#v.
 func (k *Key) GoString() string { return k.String() }
 
-// PrivateJWK is the whole key as a JWK (RFC 7517), secret part included, to be
-// kept as carefully as a password. [ParseKeys] reads it back.
+// PrivateJWK returns the whole key as a JWK (RFC 7517), with the private key or secret
+// in it. Keep it as carefully as a password. [ParseKeys] reads it back.
 func (k *Key) PrivateJWK() ([]byte, error) {
 	if k.private == nil {
 		return nil, keyError("%v has no private part", k)

@@ -15,8 +15,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// LoadKeys reads a key file with [ParseKeys]. The error names the file and
-// matches [fs.ErrNotExist] where there is none.
+// LoadKeys reads the keys in a file, as [ParseKeys] does. The error names the file, and
+// matches [fs.ErrNotExist] if there is no file.
 func LoadKeys(path string) ([]*Key, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -29,34 +29,39 @@ func LoadKeys(path string) ([]*Key, error) {
 	return keys, nil
 }
 
-// KeyFile is a file of keys. [OpenKeyring] reads it for a server, and the methods
-// change it for an operator: keys are added, become active, and are retired. A server
-// takes a change over with [Keyring.Reload].
+// KeyFile is a file of keys. A server opens it with [OpenKeyring], and an operator
+// changes it with the methods below. The server notices a change at the next
+// [Keyring.Reload].
 //
-// To rotate without downtime: Add, let every server reload, Activate, let every
-// server reload again. Tokens of the old key stay good until they expire.
+// To rotate keys without downtime:
+//  1. Add a key, and let every server reload. All servers now know the new key.
+//  2. Activate it, and let every server reload. All servers now sign with it.
 //
-// A change replaces the file as a whole, as a JWK set, so that a reader finds the old
-// keys or the new ones. The new file has the owner, the group and the mode of the old
-// one; where they cannot be kept, the old file stays and the method returns an error.
-// Where Path is a symbolic link, the file it leads to is replaced and the link stays.
-// A change is on the disk when its method returns.
+// Tokens of the old key stay valid until they expire.
 //
-// Changes by two processes at once are not kept apart: let one operator do it. A
-// KeyFile is not safe for concurrent use.
+// A change replaces the whole file with a JWK set, so a reader finds either the old
+// keys or the new ones. When a method returns without an error, the change is on disk.
+// The new file has the owner, the group and the mode of the old one. If they cannot be
+// kept, the method returns an error and the old file stays. If Path is a symbolic
+// link, the link stays and the file that it points to is replaced.
+//
+// If two processes change the file at once, one change can be lost. So let one operator
+// change it. A KeyFile is not safe for concurrent use.
 type KeyFile struct {
-	// Path names the file. [ParseKeys] says what it can hold. Required.
+	// Path is the path of the file. [ParseKeys] says what it can hold. Required.
 	Path string
-	// Algorithm is that of the key that OpenKeyring makes where there is no file.
-	// The default is HS512.
+	// Algorithm is the algorithm of the key that OpenKeyring makes if there is no
+	// file. The default is HS512.
 	Algorithm Algorithm
-	// VerifyOnly is for a service that verifies tokens and does not sign any: the
-	// file may hold public keys alone, and OpenKeyring does not make it.
+	// VerifyOnly is for a service that verifies tokens and signs none. The file may
+	// then hold only public keys, and OpenKeyring does not make it. The default is
+	// false.
 	VerifyOnly bool
-	// Logger is told of a new file, and warned of a file that others can read or
-	// change: they can sign tokens. The default is slog.Default().
+	// Logger receives a line when OpenKeyring makes the file. It receives a warning
+	// if other users can read or change the file, because they can then sign tokens.
+	// The default is slog.Default().
 	Logger *slog.Logger
-	// Now is the clock, time.Now by default.
+	// Now is the clock. The default is time.Now.
 	Now func() time.Time
 }
 
@@ -69,16 +74,16 @@ func (f *KeyFile) now() time.Time {
 	return time.Now()
 }
 
-// warnOfMode is no reason to stop: the keys are as good as before, and users are
-// logged in.
+// warnOfMode warns if other users can read or change the file. It only warns: a server
+// that stopped would end the work of users who are logged in.
 func (f *KeyFile) warnOfMode() {
 	info, err := os.Stat(f.Path)
 	if err == nil && isExposed(info.Mode()) {
-		f.logger().Warn("others can read or change the key file, and so sign tokens; change its mode with: chmod g-w,o-rwx FILE", "file", f.Path, "mode", info.Mode().Perm())
+		f.logger().Warn("others can read or change the key file, so they can sign tokens; change its mode with: chmod g-w,o-rwx FILE", "file", f.Path, "mode", info.Mode().Perm())
 	}
 }
 
-// open reads the file, which it makes if there is none.
+// open reads the file. If there is none, it makes one first, unless VerifyOnly is set.
 func (f *KeyFile) open() (keys []*Key, created bool, err error) {
 	keys, err = LoadKeys(f.Path)
 	if f.VerifyOnly || !errors.Is(err, fs.ErrNotExist) {
@@ -100,14 +105,14 @@ func (f *KeyFile) open() (keys []*Key, created bool, err error) {
 	return keys, created, err
 }
 
-// Add makes a key for the algorithm, in the state [Next]. Where there is no file,
-// Add makes one of mode 0600, and the key in it is [Active].
+// Add makes a key for the algorithm and adds it to the file in the state [Next]. If
+// there is no file, Add makes one with mode 0600, and the key in it is [Active].
 func (f *KeyFile) Add(algorithm Algorithm) (*Key, error) {
 	added, err := GenerateKey(algorithm)
 	if err != nil {
 		return nil, err
 	}
-	// A link that leads nowhere is a mistake: it is no place for a new file.
+	// Lstat finds a link that points nowhere. That is a mistake, so no file is made.
 	if _, err := os.Lstat(f.Path); errors.Is(err, fs.ErrNotExist) {
 		added.state = Active
 		content, err := encodeKeys([]*Key{added})
@@ -130,12 +135,13 @@ func (f *KeyFile) Add(algorithm Algorithm) (*Key, error) {
 	return added, nil
 }
 
-// Activate makes the key with the id the active one and retires the one that was:
-// it verifies for as long as tokens may live that it has signed, which is what
-// lifetime must say, the longest time between two refreshes.
+// Activate makes the key with the id the active one, and retires the key that was
+// active before. The retired key verifies for the given lifetime and then no more. Pass
+// the longest lifetime of your tokens, which is that of a refresh token: 30*24*time.Hour
+// for refresh tokens that live 30 days.
 func (f *KeyFile) Activate(id string, lifetime time.Duration) error {
 	return f.change(func(keys []*Key) ([]*Key, error) {
-		chosen := find(keys, id)
+		chosen := findKey(keys, id)
 		switch {
 		case chosen == nil:
 			return nil, keyError("the file has no key %q", id)
@@ -152,12 +158,12 @@ func (f *KeyFile) Activate(id string, lifetime time.Duration) error {
 	})
 }
 
-// Retire retires a key that is not the active one, as [KeyFile.Activate] does with
-// the active one. With a lifetime of 0 the key is removed at once, and what it has
-// signed is refused: for a key that has leaked.
+// Retire retires a key that is not active. The key verifies for the given lifetime and
+// then no more. A lifetime of 0 is for a key that has leaked: Retire removes it from the
+// file at once, and a server refuses its tokens after the next reload.
 func (f *KeyFile) Retire(id string, lifetime time.Duration) error {
 	return f.change(func(keys []*Key) ([]*Key, error) {
-		chosen := find(keys, id)
+		chosen := findKey(keys, id)
 		switch {
 		case chosen == nil:
 			return nil, keyError("the file has no key %q", id)
@@ -171,7 +177,7 @@ func (f *KeyFile) Retire(id string, lifetime time.Duration) error {
 	})
 }
 
-func find(keys []*Key, id string) *Key {
+func findKey(keys []*Key, id string) *Key {
 	for _, key := range keys {
 		if key.id == id {
 			return key
@@ -184,9 +190,9 @@ func (f *KeyFile) retire(key *Key, lifetime time.Duration) {
 	key.state, key.until = Retired, f.now().Add(lifetime)
 }
 
-// change reads the keys, which are nobody else's yet, and writes them back. What
-// has verified its last token goes.
-func (f *KeyFile) change(change func([]*Key) ([]*Key, error)) error {
+// change reads the keys, applies edit to them, and replaces the file. It drops retired
+// keys that have reached their end. edit may modify the keys: nobody else holds them.
+func (f *KeyFile) change(edit func([]*Key) ([]*Key, error)) error {
 	f.warnOfMode()
 	path, err := filepath.EvalSymlinks(f.Path)
 	if err != nil {
@@ -197,7 +203,7 @@ func (f *KeyFile) change(change func([]*Key) ([]*Key, error)) error {
 		return fmt.Errorf("tokens: reading the key file: %w", err)
 	}
 	if !old.Mode().IsRegular() {
-		return fmt.Errorf("key file %s: not a regular file, and so it cannot be replaced", f.Path)
+		return fmt.Errorf("key file %s: cannot replace it: not a regular file", f.Path)
 	}
 	keys, err := LoadKeys(path)
 	if err != nil {
@@ -207,6 +213,7 @@ func (f *KeyFile) change(change func([]*Key) ([]*Key, error)) error {
 	if err != nil {
 		return err
 	}
+	// From now on the file names the state of each key that can sign.
 	for _, key := range keys {
 		if key.state == "" && key.CanSign() {
 			key.state = Retired
@@ -215,12 +222,12 @@ func (f *KeyFile) change(change func([]*Key) ([]*Key, error)) error {
 	if before.active != nil {
 		before.active.state = Active
 	}
-	if keys, err = change(keys); err != nil {
+	if keys, err = edit(keys); err != nil {
 		return fmt.Errorf("key file %s: %w", f.Path, err)
 	}
-	keys = slices.DeleteFunc(keys, func(k *Key) bool { return k.over(f.now()) })
+	keys = slices.DeleteFunc(keys, func(k *Key) bool { return k.hasEnded(f.now()) })
 	if len(keys) == 0 {
-		return fmt.Errorf("key file %s: %w", f.Path, keyError("no key would be left in the file: add another first"))
+		return fmt.Errorf("key file %s: %w", f.Path, keyError("the file would hold no key: add another one first"))
 	}
 	content, err := encodeKeys(keys)
 	if err != nil {
@@ -232,7 +239,7 @@ func (f *KeyFile) change(change func([]*Key) ([]*Key, error)) error {
 	return nil
 }
 
-// encodeKeys is the content of a key file.
+// encodeKeys returns the content of a key file.
 func encodeKeys(keys []*Key) ([]byte, error) {
 	set := struct {
 		Keys []jsontext.Value `json:"keys"`

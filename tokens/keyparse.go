@@ -7,20 +7,29 @@ import (
 	"strings"
 )
 
-// ParseKeys reads the keys in data: a JWK or a JWK set (RFC 7517), PEM blocks
-// (PKCS #8, PKCS #1, SEC 1, PKIX), or else a raw HMAC secret, which is data
-// itself less one trailing newline where the rest is printable text.
+// ParseKeys reads the keys in data, which holds one of these:
+//   - a JWK or a JWK set (RFC 7517)
+//   - PEM blocks (PKCS #8, PKCS #1, SEC 1, PKIX)
+//   - a raw HMAC secret
 //
-// A secret that others can guess lets them sign tokens. So ParseKeys never takes as
-// a raw secret what looks like something else: data that begins like JSON, PEM or
-// an SSH key; text with a PEM block behind other text; markup; DER (ITU-T X.690) or
-// its base64; bytes that are nearly all alike, that is fewer than 8 different ones,
-// or one that makes up a third of the data.
+// A raw secret is all of data. But if data is printable text with a newline at its end,
+// that newline is not part of the secret.
 //
-// A key whose "alg" or "use" does not fit, a short one, an encrypted one, a
-// certificate, an empty set, and two keys with one id are refused as well. Every
-// error matches [ErrKey]. Public keys are returned too: they verify and do not
-// sign.
+// If others can guess a secret, they can sign tokens. So ParseKeys refuses a raw secret
+// that looks like something else:
+//   - data that begins like JSON, PEM or an SSH key
+//   - a PEM block, a JWK or an SSH key behind other text
+//   - what openssl prints about a key or certificate
+//   - markup, such as an HTML error page
+//   - DER (ITU-T X.690), or DER as base64 or hex
+//   - bytes that are nearly all alike: fewer than 8 different values, or one value that
+//     makes up a third of the data
+//
+// ParseKeys also refuses a key that is too short or encrypted, a JWK whose "alg", "use"
+// or "key_ops" does not fit, a certificate, an empty set, and two keys with one id. Every
+// error matches [ErrKey].
+//
+// A public key is accepted. It verifies and does not sign.
 func ParseKeys(data []byte) ([]*Key, error) {
 	keys, err := parseKeys(data)
 	if err != nil {
@@ -67,16 +76,16 @@ func parsePEM(data []byte) ([]*Key, error) {
 	var keys []*Key
 	for data = bytes.TrimSpace(data); len(data) > 0; {
 		if !bytes.HasPrefix(data, []byte("-----BEGIN ")) {
-			return nil, keyError("text stands between or behind the PEM blocks: remove it")
+			return nil, keyError("there is other text between or after the PEM blocks: remove it")
 		}
 		block, rest := pem.Decode(data)
-		// Decode passes over a damaged block, and takes the next.
+		// Decode skips a damaged block and returns the next one.
 		if block == nil || bytes.Count(data[:len(data)-len(rest)], []byte("-----BEGIN")) != 1 {
 			return nil, keyError("the PEM text is cut off or damaged")
 		}
 		data = bytes.TrimSpace(rest)
 		if block.Type == "EC PARAMETERS" {
-			continue // what "openssl ecparam -genkey" writes before the key
+			continue // "openssl ecparam -genkey" writes this block before the key
 		}
 		raw, err := parsePEMBlock(block)
 		if err != nil {

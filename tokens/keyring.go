@@ -12,21 +12,21 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Keyring holds the keys in force: one that signs and any number that verify. An
-// [Issuer] and its [Verifier] share one, so that both see a change at the same
-// moment. It is safe for concurrent use. Make it with [OpenKeyring] or [NewKeyring];
-// the zero value holds no key.
+// Keyring holds the keys in force: one that signs, and any number that verify. An
+// [Issuer] and its [Verifier] share one, so both see a change at the same moment. Make a
+// Keyring with [OpenKeyring] or [NewKeyring]. The zero value holds no key. A Keyring is
+// safe for concurrent use.
 type Keyring struct {
-	current atomic.Pointer[keySet] // nil where there was never a key, see set
+	current atomic.Pointer[keySet] // nil if there was never a key; read it with set
 
-	file    *KeyFile // nil where it was not opened from a file
-	created bool
-	reload  sync.Mutex // held by Reload
+	file      *KeyFile // nil if the keyring was not opened from a file
+	created   bool
+	reloading sync.Mutex // held during Reload
 }
 
 var noKeys keySet
 
-// set is what is in force.
+// set returns the keys in force.
 func (r *Keyring) set() *keySet {
 	if set := r.current.Load(); set != nil {
 		return set
@@ -34,9 +34,9 @@ func (r *Keyring) set() *keySet {
 	return &noKeys
 }
 
-// NewKeyring makes a keyring of the keys. The active one is the key with the state
-// [Active], or else the first without a state that can sign. It returns an error
-// that matches [ErrKey] if there is no key, or two have the same id, or two are
+// NewKeyring makes a keyring of the keys. The active key is the one in the state
+// [Active] or, if there is none, the first key without a state that can sign. The error
+// matches [ErrKey] if there is no key, if two keys have the same id, or if two are
 // active.
 func NewKeyring(keys ...*Key) (*Keyring, error) {
 	ring := new(Keyring)
@@ -46,9 +46,8 @@ func NewKeyring(keys ...*Key) (*Keyring, error) {
 	return ring, nil
 }
 
-// Replace puts the keys in the place of all that were there, under the rules of
-// [NewKeyring]. On an error the old ones stay in force. Tokens of a key that is not
-// among the new ones are refused from then on.
+// Replace replaces all keys, under the rules of [NewKeyring]. From then on, tokens of a
+// removed key are refused. If Replace returns an error, the old keys stay in force.
 func (r *Keyring) Replace(keys ...*Key) error {
 	if len(keys) == 0 {
 		return keyError("a keyring needs at least one key")
@@ -61,12 +60,12 @@ func (r *Keyring) Replace(keys ...*Key) error {
 	return nil
 }
 
-// OpenKeyring opens a key file. Where there is none it makes one, of mode 0600, with
-// a new key. Of several processes that do so at once one makes the file, and all of
-// them read it.
+// OpenKeyring makes a keyring of the keys in a file. If there is no file, it makes one
+// with mode 0600 and a new key. If several processes do this at once, one of them makes
+// the file and all of them read it.
 //
-// It returns an error that matches [ErrKey], and names the file, if the file holds no
-// key that can sign, or anything that is no key.
+// The error names the file. It matches [ErrKey] if no key in the file can sign, or if
+// [ParseKeys] refuses the file.
 func OpenKeyring(file KeyFile) (*Keyring, error) {
 	r := &Keyring{file: &file}
 	keys, created, err := file.open()
@@ -80,25 +79,26 @@ func OpenKeyring(file KeyFile) (*Keyring, error) {
 	return r, r.replaceFromFile(keys)
 }
 
-// Created reports whether [OpenKeyring] has made the key file.
+// Created reports whether [OpenKeyring] made the key file.
 func (r *Keyring) Created() bool { return r.created }
 
-// KeyChanges says what has changed in a keyring, with a line for each key as
-// [Keyring.Describe] writes it.
+// KeyChanges says what has changed in a keyring. Each line describes a key as
+// [Keyring.Describe] does. If the state of a key has changed, its old line is in Gone and
+// its new line is in New.
 type KeyChanges struct {
 	New, Gone []string
 }
 
-// Reload reads the key file of [OpenKeyring] again and puts its keys in force. Call
-// it when an operator has changed the file, for example on SIGHUP. On an error the
-// old keys stay in force: the file is missing or broken, or holds no key that can
-// sign.
+// Reload reads the key file of [OpenKeyring] again and puts its keys in force. Call it
+// after an operator has changed the file, for example on SIGHUP. If the file is missing
+// or broken, or if no key in it can sign, Reload returns an error and the old keys stay
+// in force.
 func (r *Keyring) Reload() (KeyChanges, error) {
 	if r.file == nil {
 		return KeyChanges{}, keyError("the keyring was not opened from a file")
 	}
-	r.reload.Lock()
-	defer r.reload.Unlock()
+	r.reloading.Lock()
+	defer r.reloading.Unlock()
 	keys, err := LoadKeys(r.file.Path)
 	if err != nil {
 		return KeyChanges{}, err
@@ -108,14 +108,14 @@ func (r *Keyring) Reload() (KeyChanges, error) {
 		return KeyChanges{}, err
 	}
 	after := r.Describe()
-	return KeyChanges{New: missingIn(before, after), Gone: missingIn(after, before)}, nil
+	return KeyChanges{New: difference(after, before), Gone: difference(before, after)}, nil
 }
 
 func (r *Keyring) replaceFromFile(keys []*Key) error {
 	r.file.warnOfMode()
 	set, err := newKeySet(keys)
 	if err == nil && set.active == nil && !r.file.VerifyOnly {
-		err = keyError("none of its keys can sign: a private key or a secret is needed, not a public key")
+		err = keyError("no key in it can sign: it needs a private key or a secret")
 	}
 	if err != nil {
 		return fmt.Errorf("key file %s: %w", r.file.Path, err)
@@ -124,18 +124,20 @@ func (r *Keyring) replaceFromFile(keys []*Key) error {
 	return nil
 }
 
-// missingIn lists the lines that stand in after and not in before.
-func missingIn(before, after []string) (missing []string) {
-	for _, line := range after {
-		if !slices.Contains(before, line) {
-			missing = append(missing, line)
+// difference returns the lines that are not among the others.
+func difference(lines, others []string) (rest []string) {
+	for _, line := range lines {
+		if !slices.Contains(others, line) {
+			rest = append(rest, line)
 		}
 	}
-	return missing
+	return rest
 }
 
-// Describe writes a line for each key: its id, its algorithm, and its state. A retired
-// key has the end of its time as well, and a key that only verifies "verifies".
+// Describe returns a line for each key with its id, its algorithm and its state, such as
+// "login-1 EdDSA active". If a retired key has a [Key.VerifyUntil], the line names that
+// time: "login-0 HS512 retired until 2026-01-31T12:00:00Z". The word "verifies" stands
+// for the state of a key that has none and only verifies.
 func (r *Keyring) Describe() []string {
 	set := r.set()
 	lines := make([]string, len(set.keys))
@@ -152,20 +154,21 @@ func (r *Keyring) Describe() []string {
 	return lines
 }
 
-// Active is the key that signs, nil where none can.
+// Active returns the key that signs, or nil if no key can.
 func (r *Keyring) Active() *Key { return r.set().active }
 
-// Keys are all keys, in the order in which they were given.
+// Keys returns all keys, in the order in which they were given.
 func (r *Keyring) Keys() []*Key { return slices.Clone(r.set().keys) }
 
-// HasPublic reports whether [Keyring.PublicJWKs] publishes a key at that time.
+// HasPublic reports whether [Keyring.PublicJWKs] returns any key at the time now.
 func (r *Keyring) HasPublic(now time.Time) bool {
 	return slices.ContainsFunc(r.set().keys, func(key *Key) bool { return key.isPublished(now) })
 }
 
-// PublicJWKs is the JWK set (RFC 7517) of the public keys, for others to verify
-// tokens with. It never holds a shared secret: where all keys are HMAC keys the set is
-// empty. Nor does it hold a retired key whose [Key.VerifyUntil] is not after now.
+// PublicJWKs returns the JWK set (RFC 7517) with which others can verify tokens. It
+// holds the public half of each key, but no retired key that has reached its
+// [Key.VerifyUntil] at the time now. It never holds a shared secret: if all keys are
+// HS512 keys, the set is empty.
 func (r *Keyring) PublicJWKs(now time.Time) ([]byte, error) {
 	set := struct {
 		Keys []jsontext.Value `json:"keys"`
@@ -183,4 +186,4 @@ func (r *Keyring) PublicJWKs(now time.Time) ([]byte, error) {
 	return json.Marshal(set)
 }
 
-func (k *Key) isPublished(now time.Time) bool { return k.algorithm != HS512 && !k.over(now) }
+func (k *Key) isPublished(now time.Time) bool { return k.algorithm != HS512 && !k.hasEnded(now) }

@@ -1,6 +1,7 @@
 package tokens
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"sync"
@@ -8,20 +9,20 @@ import (
 	"time"
 )
 
-// keySet never changes, but for what it remembers: a reader that has loaded it is
-// done with locking.
+// keySet is a set of keys that never changes, so a reader needs no lock. Only the
+// remembered headers change.
 type keySet struct {
 	keys   []*Key
 	byID   map[string]*Key
-	active *Key // nil where no key can sign
+	active *Key // nil if no key can sign
 
-	headers atomic.Pointer[map[string]*tokenKey] // encoded headers, see remember
-	mu      sync.Mutex                           // of those who add to headers
+	headers atomic.Pointer[map[string]*tokenKey] // by encoded header, see rememberHeader
+	mu      sync.Mutex                           // held to add to headers
 }
 
 func newKeySet(keys []*Key) (*keySet, error) {
 	set := &keySet{keys: slices.Clone(keys), byID: make(map[string]*Key, len(keys))}
-	var first *Key
+	var first *Key // the first key without a state that can sign
 	for _, key := range keys {
 		if set.byID[key.id] != nil {
 			return nil, keyError("two keys have the id %q", key.id)
@@ -37,15 +38,13 @@ func newKeySet(keys []*Key) (*keySet, error) {
 			first = key
 		}
 	}
-	if set.active == nil {
-		set.active = first
-	}
+	set.active = cmp.Or(set.active, first)
 	return set, nil
 }
 
-// scratch is memory for one verification, which costs more in allocations than in
-// anything but the signature. What is decoded into claims are copies, so that the
-// next user of the scratch changes nothing that was handed out.
+// scratch is reusable memory for one signing or verification. Without it, allocations
+// cost more than anything but the signature. Decoding copies strings into claims, so
+// reuse of the memory never changes a token that was returned.
 type scratch struct {
 	memory []byte
 	claims wireClaims
@@ -61,13 +60,13 @@ func (s *scratch) release() {
 }
 
 // verify checks the form, type, key, algorithm and signature of a token, and then
-// decodes its claims into the scratch. It looks at nothing in the payload before the
-// signature has been found good. typ is one type, or typeAny.
+// decodes its claims into the scratch. It does not look into the payload before the
+// signature has proved good. typ is the expected type, or typeAny.
 func (s *keySet) verify(compact, typ string, now time.Time, scratch *scratch) (*tokenKey, error) {
 	if len(compact) > MaxLength {
-		return nil, malformed("too long")
+		return nil, malformed("it is too long")
 	}
-	// The token, and behind it what is decoded of it.
+	// memory holds the token, and after it what is decoded from it.
 	scratch.memory = slices.Grow(scratch.memory[:0], 2*len(compact))
 	memory := append(scratch.memory, compact...)
 	token, err := split(memory)
@@ -78,7 +77,7 @@ func (s *keySet) verify(compact, typ string, now time.Time, scratch *scratch) (*
 	if err != nil {
 		return nil, err
 	}
-	if key.key.over(now) {
+	if key.key.hasEnded(now) {
 		return nil, ErrUnknownKey
 	}
 	signature, err := strictBase64.AppendDecode(memory[len(memory):], token.signature)
@@ -89,13 +88,13 @@ func (s *keySet) verify(compact, typ string, now time.Time, scratch *scratch) (*
 		return nil, ErrSignature
 	}
 	if !remembered {
-		s.remember(token.header, key)
+		s.rememberHeader(token.header, key)
 	}
 	return key, decodeClaims(token.payload, memory[len(memory):], &scratch.claims)
 }
 
-// keyOf finds what verifies a token, by its encoded header. remembered reports
-// whether a signature under this header has been found good before.
+// keyOf returns the key that verifies tokens with this encoded header. remembered
+// reports whether a signature under the header has proved good before.
 func (s *keySet) keyOf(encoded []byte, typ string) (found *tokenKey, remembered bool, err error) {
 	if headers := s.headers.Load(); headers != nil {
 		found = (*headers)[string(encoded)]
@@ -122,7 +121,7 @@ func (s *keySet) keyOf(encoded []byte, typ string) (found *tokenKey, remembered 
 		found = key.refresh
 	}
 	switch {
-	case found == nil: // a refresh token, and the private key is not here
+	case found == nil: // a refresh token, for which a public key is not enough
 		return nil, false, ErrUnknownKey
 	case header.Algorithm != found.algorithm:
 		return nil, false, ErrAlgorithm
@@ -130,14 +129,14 @@ func (s *keySet) keyOf(encoded []byte, typ string) (found *tokenKey, remembered 
 	return found, false, nil
 }
 
-// maxHeaders bounds what is remembered. A key has two headers, so this is plenty
-// for all spellings that honest issuers use.
+// maxHeaders bounds the remembered headers. An Issuer writes two headers for a key, so
+// this leaves room for the spellings of other honest issuers.
 const maxHeaders = 64
 
-// remember spares the next token with the same header the decoding of it. It is
-// called only after a signature under the header has been found good, so that
-// nobody else can fill the memory.
-func (s *keySet) remember(encoded []byte, key *tokenKey) {
+// rememberHeader saves the decoding of the same header in later tokens. Call it only
+// after a signature under the header has proved good, so that nobody can fill the
+// memory with forged headers.
+func (s *keySet) rememberHeader(encoded []byte, key *tokenKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var headers map[string]*tokenKey

@@ -1,6 +1,7 @@
 package tokens
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,59 +13,70 @@ import (
 	"time"
 )
 
-// ErrNoKeys: the key of the token is unknown, and the keys of the issuer cannot be
-// fetched. It does not match [ErrInvalid]: nothing is known of the token. It is an
-// outage, which RFC 9110 section 15.6.4 has the status 503 for.
+// ErrNoKeys says that a [RemoteVerifier] does not know the key of a token and cannot
+// fetch the keys of the issuer. The token may be good or bad, so the error does not match
+// [ErrInvalid]. Treat it as an outage: answer with status 503 (RFC 9110 section 15.6.4).
 var ErrNoKeys = errors.New("tokens: the keys of the issuer cannot be fetched")
 
 // RemoteConfig configures a [RemoteVerifier].
 type RemoteConfig struct {
-	// URL is where the issuer publishes its JWK set. Required. Use https beyond
-	// loopback: who can change the answer can sign tokens.
+	// URL is the URL at which the issuer publishes its JWK set. Use https, except on
+	// loopback: anybody who can change the answer can sign tokens. Required.
 	URL string
-	// Issuer, Audience, Leeway and Now are those of [VerifierConfig].
+	// Issuer, Audience, Leeway and Now are as in [VerifierConfig].
 	Issuer   string
 	Audience string
 	Leeway   time.Duration
 	Now      func() time.Time
-	// Algorithms are the ones that are accepted. The default is EdDSA, ES256 and
-	// RS256; HS512 is not possible, as shared secrets are not published.
+	// Algorithms lists the algorithms that are accepted. HS512 is not possible,
+	// because a shared secret is never published. The default is EdDSA, ES256 and
+	// RS256.
 	Algorithms []Algorithm
 
-	// Interval is the time between two fetches. The default is 15 minutes.
+	// Interval is the time between two fetches while the issuer answers. The default
+	// is 15 minutes.
 	Interval time.Duration
-	// RetryInterval is the time between two tries while the issuer does not
-	// answer. Tokens with unknown keys may ask for 5 fetches at once, and for one
-	// more each RetryInterval, by the clock Now. A key that such a fetch did not
-	// bring is not asked for again for a RetryInterval. The default is 30 seconds.
-	RetryInterval time.Duration
-	// Client fetches. A fetch ends after 5 seconds, whatever the Client allows.
+	// RetryInterval is the time between two fetches while the issuer does not
+	// answer. The default is 30 seconds.
 	//
-	// A redirect from https to http, to another host or to another port is not
-	// followed: who can answer there could sign tokens. A Client with a
-	// CheckRedirect of its own decides for itself.
+	// It also limits the fetches that tokens with unknown keys cause, so that forged
+	// tokens cannot flood the issuer. They can cause 5 fetches at once, and then one
+	// more in each RetryInterval, by the clock Now. If such a fetch does not bring a
+	// key, tokens of that key cause no fetch for a RetryInterval.
+	RetryInterval time.Duration
+	// Client sends the requests. A fetch ends after 5 seconds, even if Client would
+	// wait longer. The default is an empty http.Client.
+	//
+	// A redirect may lead to the same host and port, or from http to https on the
+	// same host. No other redirect is followed, because the server there could sign
+	// tokens. If Client has its own CheckRedirect, that decides instead.
 	Client *http.Client
-	// Logger is slog.Default() by default.
+	// Logger receives a warning when a fetch fails, or when keys that it brought
+	// cannot be used. The default is slog.Default().
 	Logger *slog.Logger
 }
 
-// RemoteVerifier verifies access tokens of an issuer in another process, with the
-// keys it publishes. It is safe for concurrent use. Its owner ends it with Close.
+// RemoteVerifier verifies access tokens of an issuer in another process. It fetches the
+// public keys of the issuer. It is safe for concurrent use. Close it when you no longer
+// need it.
 //
-// A JWK set that the issuer answers with is in force from then on, even if it holds
-// no key that can be used: the issuer has withdrawn the others. Of keys with one id
-// none is used. While the issuer is down, or answers with anything but a JWK set,
-// the last set stays in force.
+// Each JWK set that it fetches replaces the one before, even if no key in the new set
+// can be used: the issuer has then withdrawn its keys. If several keys have one id, none
+// of them is used. While the issuer is down, or answers with anything but a JWK set, the
+// last set stays in force.
 //
-// No request waits for a fetch, but for a token with an unknown key, which waits a
-// second at most.
+// Only a token with an unknown key waits for a fetch, and for one second at most.
 //
-// What it cannot know: that a session was ended or an account disabled reaches it
-// only when the access token expires, after its 15 minutes by default; and groups
-// are not in the token. Who needs to know sooner asks the introspection endpoint
-// (RFC 7662). Where no protected request ever reaches the issuer's store, nothing
-// marks a new generation of a session as used, and store.Config.LostReplyWindow
-// should be [store.Off] at the issuer.
+// A RemoteVerifier does not know when a session ends or an account is disabled. The
+// access tokens stay valid until they expire, by default 15 minutes after they were
+// issued. It does not know the groups of an account either, because they are not in the
+// token. If you need to know sooner, or need the groups, ask the introspection endpoint
+// (RFC 7662).
+//
+// The issuer needs to see that its tokens are used: its middleware and its introspection
+// endpoint mark a new generation of a session as used when they accept an access token.
+// If no access token ever reaches them, set store.Config.LostReplyWindow to [store.Off]
+// at the issuer.
 //
 // [store.Off]: https://pkg.go.dev/github.com/oauthsv/oauthsv/store#Off
 type RemoteVerifier struct {
@@ -84,9 +96,10 @@ const (
 	defaultRetry    = 30 * time.Second
 )
 
-// NewRemoteVerifier checks the whole configuration, returns one error that names
-// each wrong field, and begins to fetch. It does not wait for the issuer: until
-// the keys are there [RemoteVerifier.Verify] returns [ErrNoKeys].
+// NewRemoteVerifier makes a RemoteVerifier and starts to fetch. It checks the whole
+// configuration and returns one error that names each wrong field. It does not wait for
+// the issuer: until the first fetch succeeds, [RemoteVerifier.Verify] returns
+// [ErrNoKeys].
 func NewRemoteVerifier(config RemoteConfig) (*RemoteVerifier, error) {
 	var problems []string
 	location, err := url.Parse(config.URL)
@@ -101,12 +114,8 @@ func NewRemoteVerifier(config RemoteConfig) (*RemoteVerifier, error) {
 			problems = append(problems, fmt.Sprintf("Algorithms must not hold %q", algorithm))
 		}
 	}
-	if config.Interval == 0 {
-		config.Interval = defaultInterval
-	}
-	if config.RetryInterval == 0 {
-		config.RetryInterval = defaultRetry
-	}
+	config.Interval = cmp.Or(config.Interval, defaultInterval)
+	config.RetryInterval = cmp.Or(config.RetryInterval, defaultRetry)
 	if config.Interval < 0 || config.RetryInterval < 0 {
 		problems = append(problems, "Interval and RetryInterval must not be negative")
 	}
@@ -121,9 +130,7 @@ func NewRemoteVerifier(config RemoteConfig) (*RemoteVerifier, error) {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	if config.Logger == nil {
-		config.Logger = slog.Default()
-	}
+	config.Logger = cmp.Or(config.Logger, slog.Default())
 	verifier, err := NewVerifier(VerifierConfig{
 		Keys: new(Keyring), Issuer: config.Issuer, Audience: config.Audience, Leeway: config.Leeway, Now: config.Now,
 	})
@@ -145,15 +152,16 @@ func NewRemoteVerifier(config RemoteConfig) (*RemoteVerifier, error) {
 	return r, nil
 }
 
-// Close ends the fetching and waits for that. Verify goes on with the last keys.
+// Close stops the fetching and waits until it has stopped. Verify goes on with the last
+// keys.
 func (r *RemoteVerifier) Close() {
 	r.cancel()
 	<-r.done
 }
 
-// Verify does what [Verifier.Verify] does, with the keys of the issuer. A token with
-// an unknown key has an error that matches [ErrUnknownKey] after a good fetch, and
-// [ErrNoKeys] if the last fetch failed or does not end in time.
+// Verify verifies an access token as [Verifier.Verify] does, with the keys of the
+// issuer. For a token with an unknown key, the error matches [ErrUnknownKey] if the last
+// fetch succeeded, and [ErrNoKeys] if it failed or does not end in time.
 func (r *RemoteVerifier) Verify(ctx context.Context, compact string) (AccessToken, error) {
 	token, err := r.verifier.Verify(ctx, compact)
 	if err == nil || !errors.Is(err, ErrUnknownKey) {
@@ -165,7 +173,7 @@ func (r *RemoteVerifier) Verify(ctx context.Context, compact string) (AccessToke
 	}
 	timer := time.NewTimer(unknownKeyWait)
 	defer timer.Stop()
-	for range 2 { // the first fetch may have begun before the key was published
+	for range 2 { // a fetch under way may have begun before the key was published
 		fetch := r.fetches.join(id)
 		if fetch != nil {
 			select {
@@ -177,7 +185,7 @@ func (r *RemoteVerifier) Verify(ctx context.Context, compact string) (AccessToke
 				return AccessToken{}, ErrNoKeys
 			}
 		}
-		// Without a fetch to wait for, one may have ended since the last look.
+		// Look again even without a fetch: one may have ended since the first look.
 		if token, err = r.verifier.Verify(ctx, compact); err == nil || !errors.Is(err, ErrUnknownKey) {
 			return token, err
 		}
@@ -191,7 +199,7 @@ func (r *RemoteVerifier) Verify(ctx context.Context, compact string) (AccessToke
 	return AccessToken{}, err
 }
 
-// keyIDOf is the "kid" of a token that has the form of one.
+// keyIDOf returns the "kid" of a token, or "" if the token is malformed.
 func keyIDOf(compact string) string {
 	token, err := split([]byte(compact))
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/lestrrat-go/jwx/v2/jwk"
 )
 
-// refresh fetches until its context ends.
+// refresh fetches the keys again and again until its context ends.
 func (r *RemoteVerifier) refresh(ctx context.Context) {
 	defer close(r.done)
 	for ; ; r.fetches.begin() {
@@ -26,7 +26,7 @@ func (r *RemoteVerifier) refresh(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			r.config.Logger.Warn("fetching the keys of the issuer failed", "url", r.config.URL, "error", err)
+			r.config.Logger.Warn("the keys of the issuer cannot be fetched; the last ones stay in force", "url", r.config.URL, "error", err)
 			wait = min(wait, r.config.RetryInterval)
 		}
 		r.fetches.end(r.verifier.keys.set(), err)
@@ -42,8 +42,8 @@ func (r *RemoteVerifier) refresh(ctx context.Context) {
 	}
 }
 
-// fetch puts the published keys in force, or leaves the old ones where the answer
-// is no JWK set.
+// fetch fetches the published keys and puts them in force. If it returns an error, the
+// old keys stay in force.
 func (r *RemoteVerifier) fetch(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
@@ -58,14 +58,14 @@ func (r *RemoteVerifier) fetch(ctx context.Context) error {
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("status %d", response.StatusCode)
+		return fmt.Errorf("the issuer answers with status %d", response.StatusCode)
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxSetBytes+1))
 	if err != nil {
 		return err
 	}
 	if len(body) > maxSetBytes {
-		return fmt.Errorf("more than %d bytes", maxSetBytes)
+		return fmt.Errorf("the answer is longer than %d bytes", maxSetBytes)
 	}
 	keys, repeated, err := parsePublished(body, r.config.Algorithms)
 	if err != nil {
@@ -85,18 +85,18 @@ func (r *RemoteVerifier) fetch(ctx context.Context) error {
 	return nil
 }
 
-// parsePublished takes what can be used of a JWK set: an issuer may publish keys
-// of other kinds too (RFC 7517 section 5).
+// parsePublished returns the keys of a JWK set that can be used. It skips other keys,
+// which an issuer may publish too (RFC 7517 section 5).
 //
-// If several of these keys have one id, it leaves them all out and returns the id.
-// Such an id does not say which key a token was signed with. To take the first, or
-// the last, would let the order of the set decide which key is in force.
+// If several usable keys have one id, it skips them all and returns the id in repeated.
+// Such an id does not say which key signed a token, and the order of the set must not
+// decide which key is in force.
 func parsePublished(text []byte, algorithms []Algorithm) (keys []*Key, repeated []string, err error) {
 	var set struct {
 		Keys []jsontext.Value `json:"keys"`
 	}
 	if json.Unmarshal(text, &set) != nil || set.Keys == nil {
-		return nil, nil, errors.New("not a JWK set")
+		return nil, nil, errors.New("the answer is not a JWK set")
 	}
 	count := make(map[string]int)
 	for _, text := range set.Keys {
@@ -104,7 +104,7 @@ func parsePublished(text []byte, algorithms []Algorithm) (keys []*Key, repeated 
 		if err != nil {
 			continue
 		}
-		public, err := entry.PublicKey() // a private key that somebody published verifies, no more
+		public, err := entry.PublicKey() // if somebody published a private key, it only verifies
 		if err != nil || entry.KeyID() == "" {
 			continue
 		}
@@ -131,13 +131,13 @@ func checkRedirect(next *http.Request, before []*http.Request) error {
 	case len(before) >= maxRedirects:
 		return fmt.Errorf("more than %d redirects", maxRedirects)
 	case !strings.EqualFold(from.Hostname(), to.Hostname()):
-		return errors.New("a redirect to another host is not followed")
+		return errors.New("redirects to another host are not followed")
 	case from.Scheme == "http" && to.Scheme == "https":
 		return nil
 	case from.Scheme != to.Scheme:
-		return errors.New("a redirect from https to http is not followed")
+		return errors.New("redirects from https to http are not followed")
 	case port(from) != port(to):
-		return errors.New("a redirect to another port is not followed")
+		return errors.New("redirects to another port are not followed")
 	}
 	return nil
 }

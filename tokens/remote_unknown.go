@@ -6,57 +6,57 @@ import (
 )
 
 const (
-	// fetchBurst is how many fetches tokens with unknown keys may ask for at once.
-	// Who sends unknown ids uses them up, and still leaves one each interval.
+	// fetchBurst is the number of fetches that tokens with unknown keys may cause at
+	// once. An attacker can use them up, but one more is allowed in each interval.
 	fetchBurst = 5
-	// maxAbsent bounds the ids that are remembered, of maxKeyID bytes at most.
+	// maxAbsent bounds the number of remembered ids. Each has maxKeyID bytes at most.
 	maxAbsent = 1024
 )
 
-// fetches keeps account of the fetches of a [RemoteVerifier]: which one is under
-// way, which one is asked for, and how many more may be. It is safe for concurrent
+// fetches plans the fetches of a [RemoteVerifier]. It knows which one is under way,
+// which one comes next, and how many more tokens may cause. It is safe for concurrent
 // use.
 type fetches struct {
-	interval time.Duration // in which one more may be asked for
+	interval time.Duration // one more fetch is allowed in each
 	now      func() time.Time
-	wanted   chan struct{} // says that next is there
+	wanted   chan struct{} // holds a value while next waits to begin
 
-	mu       sync.Mutex
-	failed   bool      // whether the last fetch failed; true before the first
-	current  *fetching // nil where none is under way
-	next     *fetching // nil where none is asked for
-	left     int       // how many may be asked for
-	refilled time.Time // when left last grew
+	mu        sync.Mutex
+	failed    bool      // whether the last fetch failed; true before the first
+	current   *fetching // nil if no fetch is under way
+	next      *fetching // nil if nobody has asked for another fetch
+	allowance int       // the number of fetches that tokens may still cause
+	refilled  time.Time // when allowance last grew
 
-	// absent holds ids that a fetch did not bring, and when that was.
+	// absent holds the ids of keys that a fetch did not bring, with the time of that.
 	absent map[string]time.Time
 }
 
 // fetching is one fetch.
 type fetching struct {
-	done  chan struct{}
-	asked map[string]bool // the ids for which it was asked
+	done  chan struct{}   // closed when the fetch has ended
+	asked map[string]bool // the ids that caused the fetch
 }
 
 func newFetching() *fetching {
 	return &fetching{done: make(chan struct{}), asked: make(map[string]bool)}
 }
 
-// newFetches begins with a fetch under way, so that the first tokens wait for it.
+// newFetches returns fetches with the first one under way. Early tokens wait for it.
 func newFetches(interval time.Duration, now func() time.Time) *fetches {
 	return &fetches{
 		interval: interval, now: now, wanted: make(chan struct{}, 1),
-		failed: true, current: newFetching(), left: fetchBurst, refilled: now(),
+		failed: true, current: newFetching(), allowance: fetchBurst, refilled: now(),
 		absent: make(map[string]time.Time),
 	}
 }
 
-// join is the fetch to wait for where the id is unknown: the one that is under way,
-// or else one that it asks for. It is nil where the id is known to be absent, or too
-// many fetches were asked for.
+// join returns the fetch to wait for if the id is unknown: the one under way, or else
+// the next one, for which it asks. It returns nil if a recent fetch did not bring the id,
+// or if tokens have used up their fetches.
 //
-// A fetch that is under way may have begun before the key was published. Who joins
-// again after it gets one that began later.
+// The fetch under way may have begun before the key was published. A second call after
+// its end returns a fetch that began later.
 func (f *fetches) join(id string) *fetching {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -67,11 +67,11 @@ func (f *fetches) join(id string) *fetching {
 		return f.current
 	}
 	if f.next == nil {
-		if !f.take() {
+		if !f.allow() {
 			return nil
 		}
 		f.next = newFetching()
-		f.wanted <- struct{}{} // begin has emptied it
+		f.wanted <- struct{}{} // never blocks: begin has emptied it
 	}
 	if len(f.next.asked) < maxAbsent {
 		f.next.asked[id] = true
@@ -79,7 +79,7 @@ func (f *fetches) join(id string) *fetching {
 	return f.next
 }
 
-// begin says that a fetch begins. It serves all who have asked for one.
+// begin makes the next fetch the current one. Call it when a fetch begins.
 func (f *fetches) begin() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -93,15 +93,15 @@ func (f *fetches) begin() {
 	f.current, f.next = f.next, nil
 }
 
-// end says how a fetch has ended, and which keys are in force, and wakes up who
-// waits for it.
+// end ends the current fetch and wakes all who wait for it. set holds the keys in force,
+// and err is the error of the fetch.
 func (f *fetches) end(set *keySet, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.failed = err != nil
 	for id := range f.current.asked {
 		if err == nil && set.byID[id] == nil {
-			f.remember(id)
+			f.rememberAbsent(id)
 		}
 	}
 	close(f.current.done)
@@ -114,20 +114,20 @@ func (f *fetches) lastFailed() bool {
 	return f.failed
 }
 
-// take reports whether one more fetch may be asked for, and counts it.
-func (f *fetches) take() bool {
+// allow reports whether a token may cause one more fetch. If so, it counts the fetch.
+func (f *fetches) allow() bool {
 	now := f.now()
 	since := now.Sub(f.refilled)
-	if since < 0 || f.left == fetchBurst { // the clock was set back, or nothing was to be gained
+	if since < 0 || f.allowance == fetchBurst { // the clock was set back, or the allowance is full
 		f.refilled = now
 	} else if gained := since / f.interval; gained > 0 {
-		f.left = int(min(fetchBurst, time.Duration(f.left)+gained))
+		f.allowance = int(min(fetchBurst, time.Duration(f.allowance)+gained))
 		f.refilled = f.refilled.Add(gained * f.interval)
 	}
-	if f.left == 0 {
+	if f.allowance == 0 {
 		return false
 	}
-	f.left--
+	f.allowance--
 	return true
 }
 
@@ -136,15 +136,17 @@ func (f *fetches) isAbsent(id string) bool {
 	return found && f.isRecent(at)
 }
 
-// isRecent is false for a time to come as well: the clock was set back.
+// isRecent reports whether the time is less than an interval ago. A time in the future is
+// not recent: the clock was set back.
 func (f *fetches) isRecent(at time.Time) bool {
 	since := f.now().Sub(at)
 	return since >= 0 && since < f.interval
 }
 
-// remember makes room by forgetting what is no longer absent for sure, or else all:
-// what is forgotten costs a fetch, which is counted.
-func (f *fetches) remember(id string) {
+// rememberAbsent remembers that a fetch did not bring the id. To make room, it forgets the
+// ids that are no longer recent or, if that is not enough, all of them. A forgotten id
+// costs at most one fetch, which allow counts.
+func (f *fetches) rememberAbsent(id string) {
 	if len(f.absent) >= maxAbsent {
 		for old, at := range f.absent {
 			if !f.isRecent(at) {

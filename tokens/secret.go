@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// rawSecret drops the newline that editors and shells put after text. In binary
-// data a last byte of 0x0A is part of the secret.
+// rawSecret drops the newline that editors and shells add to text. In binary data, a
+// last byte 0x0A is part of the secret.
 func rawSecret(data []byte) []byte {
 	text, found := bytes.CutSuffix(data, []byte("\n"))
 	if !found {
@@ -24,9 +24,9 @@ func rawSecret(data []byte) []byte {
 	return text
 }
 
-// checkSecret refuses what cannot be meant as a secret. Public text that became a
-// secret would let everybody sign tokens. No rule here is likely to meet a random
-// secret: each needs a chance of less than one in a million.
+// checkSecret refuses data that nobody means as a secret. If public text became a secret,
+// everybody could sign tokens. Each rule refuses fewer than one in a million random
+// secrets.
 func checkSecret(data []byte) error {
 	text := trimStart(data)
 	if problem := beginsLikeForeignKey(text); problem != "" {
@@ -39,33 +39,33 @@ func checkSecret(data []byte) error {
 	}
 	switch {
 	case isMarkup(text):
-		return keyError("the file looks like markup, such as an HTML error page: fetch the key again, or make one with: openssl rand -hex 64")
+		return keyError("the file looks like markup, such as an HTML error page: download the key again, or make one with: openssl rand -hex 64")
 	case isDER(data), isDER(bytes.TrimSuffix(data, []byte("\n"))), isDER(bytes.TrimSuffix(data, []byte("\r\n"))):
-		return keyError("the file looks like a key or certificate in DER form: convert a private key to PEM, with: openssl pkey -inform DER -in FILE -out NEWFILE")
+		return keyError("the file looks like a key or certificate in DER form: convert a private key to PEM with: openssl pkey -inform DER -in FILE -out NEWFILE")
 	case isEncodedDER(text):
-		return keyError("the file looks like a key or certificate in DER form, written as base64 or hex: put a private key between the lines -----BEGIN PRIVATE KEY----- and -----END PRIVATE KEY-----")
+		return keyError("the file looks like a key or certificate in DER form, encoded as base64 or hex: put a private key between the lines -----BEGIN PRIVATE KEY----- and -----END PRIVATE KEY-----")
 	case len(data) >= minHMACBytes && isAlike(data):
-		return keyError("the bytes of the secret are nearly all alike: make a random one, with: openssl rand -hex 64")
+		return keyError("the bytes of the secret are nearly all alike: make a random secret with: openssl rand -hex 64")
 	}
 	return nil
 }
 
-// trimStart drops a byte order mark and white space.
+// trimStart drops a byte order mark and white space at the start.
 func trimStart(data []byte) []byte {
 	return bytes.TrimLeft(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), " \t\r\n\f\v")
 }
 
-// beginsLikeForeignKey says what is wrong with data that begins like a key of
-// another kind. It is empty if there is nothing wrong.
+// beginsLikeForeignKey returns what is wrong with data that begins like a key in a format
+// that this package does not read. It returns "" if nothing is wrong.
 func beginsLikeForeignKey(data []byte) string {
-	const problem = "an SSH or PuTTY key, or text in UTF-16, is not read here; convert it to PEM (PKCS #8) or JWK"
+	const problem = "the file looks like an SSH or PuTTY key, or like text in UTF-16: convert it to PEM (PKCS #8) or JWK"
 	for _, prefix := range []string{"ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-", "-----", "PuTTY-User-Key-File"} {
 		if bytes.HasPrefix(data, []byte(prefix)) {
 			return problem
 		}
 	}
-	// Two bytes alone may be chance. In UTF-16 the letters of a key have zero
-	// bytes between them; among random bytes they are one in 256.
+	// A random secret can begin with these two bytes. But UTF-16 has a zero byte for
+	// each letter of a key, and among random bytes only one in 256 is zero.
 	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
 		if bytes.Count(data, []byte{0}) >= len(data)/8 {
 			return problem
@@ -75,30 +75,30 @@ func beginsLikeForeignKey(data []byte) string {
 }
 
 const (
-	problemBefore = "the file holds a PEM block behind other text or bytes: remove all that stands before the line -----BEGIN PRIVATE KEY-----"
-	problemSSH    = "the file holds an SSH key, which is not read here; convert a private key to PEM (PKCS #8) or JWK"
-	problemShown  = "the file looks like what openssl prints about a key or certificate: put the PEM private key alone into the file"
+	problemBefore = "the file holds a PEM block after other text or bytes: remove everything before the line -----BEGIN PRIVATE KEY-----"
+	problemSSH    = "the file holds an SSH key: convert a private key to PEM (PKCS #8) or JWK"
+	problemShown  = "the file looks like the text that openssl prints about a key or certificate: put only the PEM private key into the file"
 )
 
-// foreignMarkers is text that no secret holds, wherever it stands.
+// foreignMarkers lists text that no secret holds at any place.
 var foreignMarkers = []struct{ text, problem string }{
 	{"-----BEGIN", problemBefore},
-	{"-----END", "the file looks like PEM without its first line, or cut off: put the whole PEM block into the file"},
+	{"-----END", "the file looks like a part of a PEM block: put the whole block into the file"},
 	{"---- BEGIN ", problemSSH},
-	{"AAAAB3NzaC1", problemSSH}, // "ssh-rsa", "ssh-dss" with their length, in base64
-	{"AAAAC3NzaC1", problemSSH}, // "ssh-ed25519"
-	{"AAAAE2VjZHNh", problemSSH},
+	{"AAAAB3NzaC1", problemSSH},  // base64 of "ssh-rsa" or "ssh-dss" with its length
+	{"AAAAC3NzaC1", problemSSH},  // the same of "ssh-ed25519"
+	{"AAAAE2VjZHNh", problemSSH}, // the same of "ecdsa-sha2-nistp256", "-nistp384", "-nistp521"
 	{"Certificate:", problemShown},
 	{"Certificate Request:", problemShown},
 	{"Public-Key:", problemShown},
 	{"Private-Key:", problemShown},
 	{"Bag Attributes", problemShown},
-	{`"kty"`, "the file holds a JWK behind other text: remove all that stands before its first brace"},
+	{`"kty"`, "the file holds a JWK after other text: remove everything before its first brace"},
 }
 
-// isText reports whether data is text: valid UTF-8 without control characters, or,
-// for text in another encoding, at least three quarters printable ASCII. Of random
-// bytes less than two fifths are.
+// isText reports whether data is text. Text is valid UTF-8 without control characters.
+// To find text in another encoding, isText also accepts data of which at least three
+// quarters are printable ASCII. Of random bytes, less than two fifths are.
 func isText(data []byte) bool {
 	ascii := 0
 	for _, b := range data {
@@ -112,6 +112,7 @@ func isText(data []byte) bool {
 	return utf8.Valid(data) && !bytes.ContainsFunc(data, func(r rune) bool { return unicode.IsControl(r) && !unicode.IsSpace(r) })
 }
 
+// isMarkup reports whether text looks like HTML or XML.
 func isMarkup(text []byte) bool {
 	if !bytes.HasPrefix(text, []byte("<")) {
 		return false
@@ -120,9 +121,9 @@ func isMarkup(text []byte) bool {
 	return isText(text) || strings.HasPrefix(start, "<!doctype") || strings.HasPrefix(start, "<html") || strings.HasPrefix(start, "<?xml")
 }
 
-// isDER reports whether data is one or several whole ASN.1 SEQUENCEs, which keys
-// and certificates are. It looks at all that is nested in them, as one random secret
-// in 65,536 begins like a SEQUENCE of the right length.
+// isDER reports whether data consists of whole ASN.1 SEQUENCEs, one or more. Keys and
+// certificates have this form. isDER also checks all elements inside them, because one
+// random secret in 65,536 begins like a SEQUENCE of the right length.
 func isDER(data []byte) bool {
 	if len(data) == 0 {
 		return false
@@ -141,9 +142,10 @@ func isDER(data []byte) bool {
 	return true
 }
 
-// maxDERDepth is more than keys and certificates nest, and few enough for the stack.
+// maxDERDepth bounds the recursion of areElements. Keys and certificates nest less deeply.
 const maxDERDepth = 32
 
+// areElements reports whether data consists of whole ASN.1 elements, at every depth.
 func areElements(data []byte, depth int) bool {
 	for len(data) > 0 {
 		var value asn1.RawValue
@@ -161,14 +163,14 @@ func areElements(data []byte, depth int) bool {
 
 var toStandardAlphabet = strings.NewReplacer("-", "+", "_", "/")
 
-// isEncodedDER reports whether text is base64 of either alphabet, or hex, of DER.
-// Line breaks and padding may be there or not.
+// isEncodedDER reports whether text is DER in hex or in base64 of either alphabet, with
+// or without line breaks and padding.
 func isEncodedDER(text []byte) bool {
 	joined := strings.Join(strings.Fields(string(text)), "")
 	if der, err := hex.DecodeString(joined); err == nil && isDER(der) {
 		return true
 	}
-	// Padding ends a value; another may follow.
+	// Padding ends a value, and another value may follow.
 	values := strings.FieldsFunc(toStandardAlphabet.Replace(joined), func(r rune) bool { return r == '=' })
 	for _, value := range values {
 		der, err := base64.RawStdEncoding.DecodeString(value)
@@ -179,9 +181,9 @@ func isEncodedDER(text []byte) bool {
 	return len(values) > 0
 }
 
-// isAlike reports whether data has fewer than 8 different bytes, or one byte makes
-// up a third of it or more. Hex text has 16 different ones, and each of them makes
-// up a sixteenth of it.
+// isAlike reports whether data has fewer than 8 different bytes, or whether one byte
+// makes up a third of it or more. Hex text passes: it has 16 different bytes, and each
+// makes up about a sixteenth of it.
 func isAlike(data []byte) bool {
 	var counts [256]int
 	for _, b := range data {

@@ -79,7 +79,7 @@ func TestPublicTextIsNoSecret(t *testing.T) {
 	openssl := "Certificate:\n    Data:\n        Version: 3 (0x2)\n        Serial Number: 1 (0x1)\n        Signature Algorithm: ED25519\n"
 	jwks := `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`
 	ssh := "AAAAC3NzaC1lZDI1NTE5AAAAIJ8wMh8s4n1nYy2m6kz1pJ3mY0pQF5u0e7J8yGqG5c2B"
-	const before = "remove all that stands before"
+	const before = "remove everything before"
 
 	for name, test := range map[string]struct{ data, says string }{
 		"openssl x509 -text":             {openssl + crtPEM, before},

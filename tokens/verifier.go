@@ -8,31 +8,33 @@ import (
 	"time"
 )
 
-// VerifierConfig says which access tokens a [Verifier] believes.
+// VerifierConfig configures a [Verifier]: it says which access tokens are accepted.
 type VerifierConfig struct {
-	// Keys holds the keys that may have signed. Required.
+	// Keys holds the keys that verify tokens. Required.
 	Keys *Keyring
-	// Issuer is the "iss" that tokens must have. Required.
+	// Issuer is the URL of the authorization server, as in [IssuerConfig]. Tokens
+	// must have it as their "iss". Required.
 	Issuer string
-	// Audience must be among the "aud" of tokens. The default is the Issuer.
+	// Audience names the service that accepts the tokens. Their "aud" must hold it.
+	// The default is Issuer.
 	Audience string
-	// Leeway is how long after "exp", and before "nbf", a token is still
-	// accepted, for clocks that differ. The default is 0.
+	// Leeway allows for clocks that differ: a token is accepted for this long after
+	// "exp", and from this long before "nbf". The default is 0.
 	Leeway time.Duration
-	// CacheBytes bounds the memory that verified tokens may take, about 1.1 KB
-	// each. The default is 32 MiB, some 29,000 tokens; a negative value turns the
-	// cache off.
+	// CacheBytes bounds the memory of the cache of verified tokens, in bytes. A
+	// token takes about 830 bytes. The default is 32 MiB, which holds about 40,000
+	// tokens. A negative value turns the cache off.
 	CacheBytes int64
-	// Now is the clock, time.Now by default.
+	// Now is the clock. The default is time.Now.
 	Now func() time.Time
 }
 
 // Verifier verifies access tokens. It is safe for concurrent use.
 //
-// It remembers tokens that it has verified, up to a number of bytes, so that one
-// which comes again costs a look-up and a look at the clock. A caller who is logged
-// in can fill the memory with tokens of his own, and does others no more harm by it
-// than the cost of verifying theirs again, a few microseconds.
+// It caches the tokens that it has verified, so that a token that comes again costs
+// only a look-up and a look at the clock. A caller who is logged in can fill the
+// cache with their own tokens. The tokens of others are then verified again, which
+// takes a few microseconds each.
 type Verifier struct {
 	keys     *Keyring
 	expected expectation
@@ -41,8 +43,8 @@ type Verifier struct {
 	cache    *cache // nil where it is off
 }
 
-// NewVerifier checks the whole configuration and returns one error that names
-// each wrong field.
+// NewVerifier makes a Verifier. It checks the whole configuration and returns one
+// error that names each wrong field.
 func NewVerifier(config VerifierConfig) (*Verifier, error) {
 	var problems []string
 	if config.Keys == nil {
@@ -62,7 +64,7 @@ func NewVerifier(config VerifierConfig) (*Verifier, error) {
 	}
 	return &Verifier{
 		keys:     config.Keys,
-		expected: expect(config.Issuer, cmp.Or(config.Audience, config.Issuer)),
+		expected: newExpectation(config.Issuer, cmp.Or(config.Audience, config.Issuer)),
 		leeway:   config.Leeway,
 		now:      config.Now,
 		cache:    newCache(config.CacheBytes),
@@ -70,11 +72,8 @@ func NewVerifier(config VerifierConfig) (*Verifier, error) {
 }
 
 // Verify verifies an access token: its form, type, key, algorithm, signature,
-// issuer, audience and expiry, in this order. The error matches [ErrInvalid] and
-// one of the reasons beside it.
-//
-// A token that passes is genuine, no more: its session may have ended and its
-// account may be gone. Package middleware asks the store about both.
+// issuer, audience and expiry, in this order. The error matches [ErrInvalid] and one
+// of the reasons, such as [ErrExpired].
 func (v *Verifier) Verify(_ context.Context, compact string) (AccessToken, error) {
 	now, set := v.now(), v.keys.set()
 	if known := v.cache.get(compact, set); known != nil {
@@ -98,7 +97,8 @@ func (v *Verifier) Verify(_ context.Context, compact string) (AccessToken, error
 		return AccessToken{}, err
 	}
 	token := AccessToken{v.expected.export(claims)}
-	if v.cache != nil && v.keys.set() == set { // else a key that was removed meanwhile may have signed it
+	// If the keys have changed meanwhile, the key of this token may be gone.
+	if v.cache != nil && v.keys.set() == set {
 		v.cache.put(compact, &cached{token: token, set: set, key: key.key, window: window})
 	}
 	return token, nil

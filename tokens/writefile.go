@@ -8,15 +8,15 @@ import (
 	"path/filepath"
 )
 
-// createFile makes path with the whole content or not at all, and leaves a file
-// that is there already as it is.
+// createFile makes a file at path with the whole content, or makes no file. If there is
+// a file already, createFile leaves it as it is and reports false.
 func createFile(path string, content []byte) (created bool, err error) {
 	temporary, err := writeTemporary(path, nil, content)
 	if err != nil {
 		return false, err
 	}
 	defer os.Remove(temporary)
-	// Unlike a rename, a link never replaces what another process made meanwhile.
+	// Unlike Rename, Link never replaces a file that another process made meanwhile.
 	if err = os.Link(temporary, path); errors.Is(err, fs.ErrExist) {
 		return false, nil
 	}
@@ -26,9 +26,9 @@ func createFile(path string, content []byte) (created bool, err error) {
 	return true, syncDirectory(filepath.Dir(path))
 }
 
-// replaceFile puts the whole content in the place of the old file, with its owner,
-// group and mode, or changes nothing. Only if the directory cannot be synced, the
-// new file is there in spite of the error.
+// replaceFile replaces the old file with a file that has the whole content and the
+// owner, group and mode of the old one. If it returns an error, the old file stays, with
+// one exception: if the directory cannot be synced, the new file is in place.
 func replaceFile(path string, old fs.FileInfo, content []byte) error {
 	temporary, err := writeTemporary(path, old, content)
 	if err != nil {
@@ -41,8 +41,8 @@ func replaceFile(path string, old fs.FileInfo, content []byte) error {
 	return syncDirectory(filepath.Dir(path))
 }
 
-// writeTemporary writes a file beside path and syncs it to disk. It has the owner,
-// group and mode of the old file, or the mode 0600 where old is nil.
+// writeTemporary writes a new file in the directory of path and syncs it to disk. The
+// file has the owner, group and mode of the old file, or mode 0600 if old is nil.
 func writeTemporary(path string, old fs.FileInfo, content []byte) (temporary string, err error) {
 	temporary = path + "." + rand.Text()
 	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -51,7 +51,7 @@ func writeTemporary(path string, old fs.FileInfo, content []byte) (temporary str
 	}
 	if old != nil {
 		err = keepOwner(file, old)
-		if err == nil { // changing the owner may change the mode
+		if err == nil { // after keepOwner, because a change of owner can change the mode
 			err = file.Chmod(old.Mode().Perm())
 		}
 	}

@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// Windows passes the rights of a directory on to its files, and has neither a mode
-// nor a sync of directories.
+// On Windows, a file inherits its access rights from its directory. A file has no Unix
+// mode, and a directory cannot be synced. So there is nothing to do here.
 
 func keepOwner(*os.File, fs.FileInfo) error { return nil }
 

@@ -22,17 +22,17 @@ func keepOwner(file *os.File, old fs.FileInfo) error {
 		return nil
 	}
 	if err := file.Chown(int(want.Uid), int(want.Gid)); err != nil {
-		return fmt.Errorf("its owner (user %d, group %d) cannot be kept, and so it is not replaced; run this as that user or as root: %w", want.Uid, want.Gid, err)
+		return fmt.Errorf("cannot keep its owner (user %d, group %d), so it is not replaced; run this as that user or as root: %w", want.Uid, want.Gid, err)
 	}
 	return nil
 }
 
-// isExposed reports whether others than the group can read or write a file, or the
-// group can write it.
+// isExposed reports whether the group can write a file, or whether users outside the
+// owner and the group can read or write it.
 func isExposed(mode fs.FileMode) bool { return mode.Perm()&0o026 != 0 }
 
-// syncDirectory makes a new name in a directory outlive a loss of power. Some file
-// systems cannot sync a directory; nothing more can be done there.
+// syncDirectory makes sure that a new name in a directory survives a power failure. Some
+// file systems cannot sync a directory. On these it does nothing.
 func syncDirectory(path string) error {
 	directory, err := os.Open(path)
 	if err != nil {
