@@ -9,7 +9,7 @@ import (
 	"github.com/oauthsv/oauthsv/tokens"
 )
 
-// BenchmarkVerify is the verification of one access token, cold and warm.
+// BenchmarkVerify verifies one access token, with and without the cache.
 func BenchmarkVerify(b *testing.B) {
 	for _, algorithm := range []tokens.Algorithm{tokens.HS512, tokens.EdDSA} {
 		key, err := tokens.GenerateKey(algorithm)

@@ -15,22 +15,23 @@ import (
 	"github.com/oauthsv/oauthsv/tokens"
 )
 
-// twoVerifiers are one with a cache and one without, over the same keys and clock.
+// twoVerifiers returns a verifier with a cache and one without. They share the keys and
+// the clock of the kit.
 func twoVerifiers(t *testing.T, k *kit) (cached, uncached *tokens.Verifier) {
 	t.Helper()
-	make := func(bytes int64) *tokens.Verifier {
+	newVerifier := func(bytes int64) *tokens.Verifier {
 		verifier, err := tokens.NewVerifier(tokens.VerifierConfig{
 			Keys: k.keys, Issuer: issuerURL, Audience: "api", CacheBytes: bytes, Now: func() time.Time { return k.now },
 		})
 		require.NoError(t, err)
 		return verifier
 	}
-	return make(64 << 10), make(-1) // so small that it evicts
+	return newVerifier(64 << 10), newVerifier(-1) // the cache is so small that it evicts
 }
 
-// TestCacheAgrees: on every token of a large random set, at every moment of a clock
-// that moves, while keys come and go, both verifiers say the same.
-func TestCacheAgrees(t *testing.T) {
+// TestCacheChangesNoResult: a verifier with a cache and one without agree about every
+// token of a large random set, while the clock moves and keys come and go.
+func TestCacheChangesNoResult(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var keys []*tokens.Key
 	for _, algorithm := range []tokens.Algorithm{tokens.HS512, tokens.HS512, tokens.EdDSA, tokens.ES256} {
@@ -39,29 +40,29 @@ func TestCacheAgrees(t *testing.T) {
 	k := newKit(t, keys...)
 	cached, uncached := twoVerifiers(t, k)
 
-	var compact []string
+	var candidates []string
 	for i := range 200 {
 		key := keys[random.IntN(len(keys))]
 		signer := newKit(t, key)
 		signer.now = epoch.Add(-2 * time.Minute)
-		one := claims
-		one.SessionID = fmt.Sprint("session-", i)
-		one.Expiry = epoch.Add(time.Duration(random.IntN(600)-60) * time.Second)
-		token, err := signer.issuer.SignAccess(one)
+		sessionClaims := claims
+		sessionClaims.SessionID = fmt.Sprint("session-", i)
+		sessionClaims.Expiry = epoch.Add(time.Duration(random.IntN(600)-60) * time.Second)
+		token, err := signer.issuer.SignAccess(sessionClaims)
 		require.NoError(t, err)
-		compact = append(compact, token)
-		at := random.IntN(len(token))
-		compact = append(compact, token[:at]+string("ABCabc019-_."[random.IntN(12)])+token[at+1:])
-		refresh, err := signer.issuer.SignRefresh(one)
+		candidates = append(candidates, token)
+		position := random.IntN(len(token))
+		candidates = append(candidates, token[:position]+string("ABCabc019-_."[random.IntN(12)])+token[position+1:])
+		refresh, err := signer.issuer.SignRefresh(sessionClaims)
 		require.NoError(t, err)
-		compact = append(compact, refresh, token+"=", token[:at])
+		candidates = append(candidates, refresh, token+"=", token[:position])
 	}
-	// The kit's own secret signs what issuers do not write.
+	// The secret of the kit signs tokens that an Issuer never writes.
 	secretKeys, err := tokens.ParseKeys(secret)
 	require.NoError(t, err)
 	keys = append(keys, secretKeys...)
 	for i := range 100 {
-		compact = append(compact, sign(
+		candidates = append(candidates, signParts(
 			fmt.Sprintf(`{"alg":"HS512","typ":"at+jwt","kid":%q}`, secretKeys[0].ID()),
 			fmt.Sprintf(`{"iss":%q,"sub":"s","aud":"api","client_id":"c","sid":"x","gen":1,"iat":1,"exp":%d,"nbf":%d,"jti":"%d"}`,
 				issuerURL, epoch.Unix()+int64(random.IntN(600)), epoch.Unix()+int64(random.IntN(300)), i)))
@@ -69,12 +70,12 @@ func TestCacheAgrees(t *testing.T) {
 	other := newKit(t, generate(t, tokens.HS512))
 	unknown, err := other.issuer.SignAccess(claims)
 	require.NoError(t, err)
-	compact = append(compact, unknown)
+	candidates = append(candidates, unknown)
 
 	accepted, reasons := 0, map[string]int{}
 	for step := range 60_000 {
 		if step%50 == 0 {
-			k.now = epoch.Add(time.Duration(random.IntN(700)-50) * time.Second) // it also goes back
+			k.now = epoch.Add(time.Duration(random.IntN(700)-50) * time.Second) // sometimes back
 		}
 		if step%500 == 0 {
 			present := []*tokens.Key{keys[len(keys)-1]}
@@ -85,10 +86,10 @@ func TestCacheAgrees(t *testing.T) {
 			}
 			require.NoError(t, k.keys.Replace(present...))
 		}
-		// A few tokens come again and again, as in life.
-		token := compact[random.IntN(len(compact))]
+		// A few tokens come again and again, as in a real service.
+		token := candidates[random.IntN(len(candidates))]
 		if random.IntN(2) == 0 {
-			token = compact[random.IntN(20)]
+			token = candidates[random.IntN(20)]
 		}
 		want, wantErr := uncached.Verify(t.Context(), token)
 		got, gotErr := cached.Verify(t.Context(), token)
@@ -126,15 +127,15 @@ func TestCacheForgetsRemovedKeys(t *testing.T) {
 	assert.NoError(t, k.verify(token))
 }
 
-// TestCacheRace: tokens are verified while keys change; under -race.
+// TestCacheRace verifies tokens while keys change. It is for the race detector.
 func TestCacheRace(t *testing.T) {
 	first, second := generate(t, tokens.HS512), generate(t, tokens.HS512)
 	k := newKit(t, first, second)
 	token, err := k.issuer.SignAccess(claims)
 	require.NoError(t, err)
-	var all sync.WaitGroup
+	var readers sync.WaitGroup
 	for range 4 {
-		all.Go(func() {
+		readers.Go(func() {
 			for range 2000 {
 				if err := k.verify(token); err != nil && !errors.Is(err, tokens.ErrUnknownKey) {
 					t.Error(err)
@@ -146,6 +147,6 @@ func TestCacheRace(t *testing.T) {
 		require.NoError(t, k.keys.Replace(second))
 		require.NoError(t, k.keys.Replace(second, first))
 	}
-	all.Wait()
+	readers.Wait()
 	assert.NoError(t, k.verify(token))
 }

@@ -27,7 +27,7 @@ func ownerOf(t *testing.T, path string) (uid, gid int) {
 	return int(status.Uid), int(status.Gid)
 }
 
-// changes are the ways to replace a key file.
+// changes holds each method that replaces a key file.
 var changes = map[string]func(*tokens.KeyFile, *tokens.Key) error{
 	"add":      func(f *tokens.KeyFile, _ *tokens.Key) error { _, err := f.Add(tokens.EdDSA); return err },
 	"activate": func(f *tokens.KeyFile, key *tokens.Key) error { return f.Activate(key.ID(), time.Hour) },
@@ -53,8 +53,8 @@ func TestKeyFileKeepsItsMode(t *testing.T) {
 	}
 }
 
-// TestKeyFileKeepsItsOwner: an operator changes the keys as root, and the service
-// goes on reading them as itself.
+// TestKeyFileKeepsItsOwner: after root has changed the keys, the service can still read
+// them as its own user.
 func TestKeyFileKeepsItsOwner(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root may give files away")
@@ -78,8 +78,8 @@ func TestKeyFileKeepsItsOwner(t *testing.T) {
 	}
 }
 
-// TestKeyFileOfAnotherOwnerStays: who cannot keep the owner of the file does not
-// replace it. The test runs itself again as a user of no rights.
+// TestKeyFileOfAnotherOwnerStays: a user who cannot keep the owner of the file does not
+// replace it. The test runs itself again as a user without rights.
 func TestKeyFileOfAnotherOwnerStays(t *testing.T) {
 	const variable = "OAUTHSV_TEST_KEY_FILE"
 	if path := os.Getenv(variable); path != "" {
@@ -116,7 +116,7 @@ func TestKeyFileOfAnotherOwnerStays(t *testing.T) {
 	assert.Equal(t, secret, left)
 	entries, err := os.ReadDir(directory)
 	require.NoError(t, err)
-	assert.Len(t, entries, 2, "nothing is left beside the file")
+	assert.Len(t, entries, 2, "no temporary file remains")
 }
 
 func TestKeyFileFollowsLinks(t *testing.T) {
@@ -138,20 +138,20 @@ func TestKeyFileFollowsLinks(t *testing.T) {
 			}
 			through, err := os.ReadFile(first)
 			require.NoError(t, err)
-			real, err := os.ReadFile(target)
+			changed, err := os.ReadFile(target)
 			require.NoError(t, err)
-			assert.Equal(t, through, real)
-			assert.Equal(t, name != "retire", len(find(t, target, added.ID())) == 1, "the file at the end of the links changes")
+			assert.Equal(t, through, changed)
+			assert.Equal(t, name != "retire", len(keysWithID(t, target, added.ID())) == 1, "the file at the end of the links changes")
 			for _, directory := range []string{directory, elsewhere} {
 				entries, err := os.ReadDir(directory)
 				require.NoError(t, err)
-				assert.LessOrEqual(t, len(entries), 2, "nothing is left beside the file")
+				assert.LessOrEqual(t, len(entries), 2, "no temporary file remains")
 			}
 		})
 	}
 }
 
-func find(t *testing.T, path, id string) (found []*tokens.Key) {
+func keysWithID(t *testing.T, path, id string) (found []*tokens.Key) {
 	t.Helper()
 	keys, err := tokens.LoadKeys(path)
 	require.NoError(t, err)
@@ -197,14 +197,14 @@ func TestExposedKeyFileIsWarnedOf(t *testing.T) {
 			require.NoError(t, err)
 			warned := strings.Contains(log.String(), "level=WARN") && strings.Contains(log.String(), name) && strings.Contains(log.String(), mode.String())
 			assert.Equal(t, exposed, warned, "opening, %v: %s", mode, &log)
-			for when, look := range map[string]func() error{
+			for when, action := range map[string]func() error{
 				"reload": func() error { _, err := ring.Reload(); return err },
 				"change": func() error {
 					return (&tokens.KeyFile{Path: name, Logger: logger}).Activate(ring.Active().ID(), time.Hour)
 				},
 			} {
 				log.Reset()
-				require.NoError(t, look())
+				require.NoError(t, action())
 				assert.Equal(t, exposed, strings.Contains(log.String(), "others can read"), "%s, %v: %s", when, mode, &log)
 			}
 		}

@@ -89,9 +89,9 @@ func TestRawSecretNewline(t *testing.T) {
 	id := parseOne(t, []byte(text)).ID()
 	assert.Equal(t, id, parseOne(t, []byte(text+"\n")).ID())
 	assert.Equal(t, id, parseOne(t, []byte(text+"\r\n")).ID())
-	assert.NotEqual(t, id, parseOne(t, []byte(text+"\n\n")).ID(), "one newline, no more")
+	assert.NotEqual(t, id, parseOne(t, []byte(text+"\n\n")).ID(), "only one newline is dropped")
 	_, err := tokens.ParseKeys([]byte(text[:63] + "\n"))
-	assert.ErrorIs(t, err, tokens.ErrKey, "the newline does not count")
+	assert.ErrorIs(t, err, tokens.ErrKey, "the newline is not part of the length")
 	binary := append(slices.Clone(binarySecret[:63]), '\n')
 	parseOne(t, binary)
 }
@@ -107,9 +107,9 @@ func TestJWKRoundTrip(t *testing.T) {
 		require.NoError(t, err)
 		refresh, err := k.issuer.SignRefresh(claims)
 		require.NoError(t, err)
-		k2 := newKit(t, again)
-		assert.NoError(t, k2.verify(token))
-		_, err = k2.issuer.VerifyRefresh(refresh)
+		other := newKit(t, again)
+		assert.NoError(t, other.verify(token))
+		_, err = other.issuer.VerifyRefresh(refresh)
 		assert.NoError(t, err)
 
 		for _, shown := range []string{fmt.Sprint(key), fmt.Sprintf("%v %+v %#v %s", key, key, key, key)} {
@@ -159,7 +159,7 @@ func TestParseKeysRefuses(t *testing.T) {
 		"OpenSSH public":      "ssh-ed25519 " + long,
 		"ECDSA OpenSSH":       "ecdsa-sha2-nistp256 " + long,
 		"PuTTY":               "PuTTY-User-Key-File-3: ssh-ed25519\n" + long,
-		"UTF-16":              "\xff\xfe" + inUTF16("{"+long),
+		"UTF-16":              "\xff\xfe" + encodeUTF16("{"+long),
 		"P-384":               string(pkcs8(t, p384)),
 		"JSON, not a key":     `{"hello":"` + long + `"}`,
 		"JSON array":          `["` + long + `"]`,
@@ -180,7 +180,7 @@ func TestParseKeysRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := tokens.ParseKeys([]byte(data))
 			require.ErrorIs(t, err, tokens.ErrKey)
-			assert.NotContains(t, err.Error(), "AAAAAAAA", "no key in an error")
+			assert.NotContains(t, err.Error(), "AAAAAAAA", "an error holds no part of a key")
 		})
 	}
 	t.Run("RSA 1024", func(t *testing.T) {
@@ -201,9 +201,9 @@ func TestOpenKeyringAtOnce(t *testing.T) {
 
 	ids := make([]string, 8)
 	made := make([]bool, len(ids))
-	var all sync.WaitGroup
+	var openers sync.WaitGroup
 	for i := range ids {
-		all.Go(func() {
+		openers.Go(func() {
 			ring, err := tokens.OpenKeyring(tokens.KeyFile{Path: path, Algorithm: tokens.EdDSA, Logger: slog.New(slog.DiscardHandler)})
 			if assert.NoError(t, err) {
 				ids[i], made[i] = ring.Active().ID(), ring.Created()
@@ -211,10 +211,10 @@ func TestOpenKeyringAtOnce(t *testing.T) {
 			}
 		})
 	}
-	all.Wait()
+	openers.Wait()
 	count := 0
 	for i := range ids {
-		assert.Equal(t, ids[0], ids[i], "all read the one file")
+		assert.Equal(t, ids[0], ids[i], "all read the same file")
 		if made[i] {
 			count++
 		}
@@ -225,7 +225,7 @@ func TestOpenKeyringAtOnce(t *testing.T) {
 	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 	entries, err := os.ReadDir(directory)
 	require.NoError(t, err)
-	assert.Len(t, entries, 1, "nothing is left beside the file")
+	assert.Len(t, entries, 1, "no temporary file remains")
 
 	require.NoError(t, os.WriteFile(path, []byte(`{"keys":[]}`), 0o600))
 	_, err = tokens.OpenKeyring(tokens.KeyFile{Path: path})
@@ -249,7 +249,7 @@ func FuzzParseKeys(f *testing.F) {
 		if keys[0].Algorithm() != tokens.HS512 || bytes.HasPrefix(start, []byte("{")) {
 			return
 		}
-		// The data itself is a secret.
+		// The data itself was accepted as a secret.
 		require.NotContains(t, string(data), "-----BEGIN")
 		var value struct{ Number asn1.RawValue }
 		rest, err := asn1.Unmarshal(data, &value)
@@ -257,7 +257,7 @@ func FuzzParseKeys(f *testing.F) {
 			value.Number.Tag != 0 && !value.Number.IsCompound, "DER of one element")
 		require.False(t, utf8.Valid(data) && bytes.HasPrefix(start, []byte("<html>")), "markup")
 		for _, b := range data {
-			require.Less(t, 3*bytes.Count(data, []byte{b}), len(data), "bytes that are nearly all alike")
+			require.Less(t, 3*bytes.Count(data, []byte{b}), len(data), "nearly all bytes are alike")
 		}
 	})
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzParsePublished: whatever an issuer answers, only public keys of the allowed
-// algorithms come out.
+// FuzzParsePublished: whatever an issuer answers, parsePublished returns only public
+// keys of the allowed algorithms.
 func FuzzParsePublished(f *testing.F) {
 	f.Add([]byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`))
 	f.Add([]byte(`{"keys":[{"kty":"oct","kid":"a","k":"AAAA"},{"kty":"EC","kid":"b","crv":"P-256","x":"","y":""},null]}`))
@@ -26,7 +26,7 @@ func FuzzParsePublished(f *testing.F) {
 			return
 		}
 		_, err = newKeySet(keys)
-		require.NoError(t, err, "what is left can be put in force")
+		require.NoError(t, err, "the keys can be put in force")
 		for _, key := range keys {
 			require.NotContains(t, repeated, key.ID())
 			require.False(t, key.CanSign())
@@ -35,15 +35,16 @@ func FuzzParsePublished(f *testing.F) {
 	})
 }
 
-// TestUnknownIDsAreForgotten: whoever sends tokens of many ids cannot fill the
-// memory. It looks inside, as nothing outside tells how much is remembered.
+// TestUnknownIDsAreForgotten: tokens with many different key ids cannot fill the memory.
+// The test looks at unexported fields, because the exported API does not show how many
+// ids are remembered.
 func TestUnknownIDsAreForgotten(t *testing.T) {
 	now := time.Unix(0, 0)
 	f := newFetches(time.Minute, func() time.Time { return now })
 	f.end(&keySet{}, nil) // the first fetch
 	asked := 0
 	for round := range 4 {
-		now = now.Add(10 * time.Second * fetchBurst) // while earlier ids are still remembered
+		now = now.Add(10 * time.Second * fetchBurst) // a short step: earlier ids are still remembered
 		for range fetchBurst {
 			for i := range maxAbsent + 100 {
 				if f.join(fmt.Sprint(round, asked, i)) != nil {
@@ -55,5 +56,5 @@ func TestUnknownIDsAreForgotten(t *testing.T) {
 			require.LessOrEqual(t, len(f.absent), maxAbsent)
 		}
 	}
-	assert.Greater(t, asked, 2*maxAbsent, "the test has sent enough")
+	assert.Greater(t, asked, 2*maxAbsent, "the test must ask for more ids than can be remembered")
 }

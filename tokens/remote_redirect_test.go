@@ -13,7 +13,8 @@ import (
 	"github.com/oauthsv/oauthsv/tokens"
 )
 
-// TestRemoteVerifierRedirects: who answers at another place could sign tokens.
+// TestRemoteVerifierRedirects: redirects to another server are not followed, because
+// that server could sign tokens.
 func TestRemoteVerifierRedirects(t *testing.T) {
 	key := generate(t, tokens.EdDSA)
 	ring, err := tokens.NewKeyring(key)
@@ -42,7 +43,7 @@ func TestRemoteVerifierRedirects(t *testing.T) {
 	willing.CheckRedirect = func(*http.Request, []*http.Request) error { return nil }
 	unwilling := *trusting
 	unwilling.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	via := func(server *httptest.Server, to string) string { return server.URL + "/?to=" + url.QueryEscape(to) }
+	redirecting := func(server *httptest.Server, to string) string { return server.URL + "/?to=" + url.QueryEscape(to) }
 
 	for name, test := range map[string]struct {
 		url      string
@@ -50,22 +51,22 @@ func TestRemoteVerifierRedirects(t *testing.T) {
 		followed bool
 	}{
 		"none":                         {plain.URL, nil, true},
-		"same place":                   {via(plain, "/keys"), nil, true},
-		"same place, https":            {via(secure, "/keys"), trusting, true},
-		"http to https":                {via(plain, secure.URL), trusting, true},
-		"https to http":                {via(secure, plain.URL), trusting, false},
-		"http to https to http":        {via(plain, via(secure, plain.URL)), trusting, false},
-		"another host":                 {via(plain, localhost), nil, false},
-		"another host, client":         {via(plain, localhost), trusting, false},
-		"another port":                 {via(plain, other.URL), nil, false},
+		"same place":                   {redirecting(plain, "/keys"), nil, true},
+		"same place, https":            {redirecting(secure, "/keys"), trusting, true},
+		"http to https":                {redirecting(plain, secure.URL), trusting, true},
+		"https to http":                {redirecting(secure, plain.URL), trusting, false},
+		"http to https to http":        {redirecting(plain, redirecting(secure, plain.URL)), trusting, false},
+		"another host":                 {redirecting(plain, localhost), nil, false},
+		"another host, client":         {redirecting(plain, localhost), trusting, false},
+		"another port":                 {redirecting(plain, other.URL), nil, false},
 		"for ever":                     {plain.URL + "/loop", nil, false},
-		"https to http, willing":       {via(secure, plain.URL), &willing, true},
-		"another host, willing client": {via(plain, localhost), &willing, true},
-		"same place, unwilling":        {via(plain, "/keys"), &unwilling, false},
+		"https to http, willing":       {redirecting(secure, plain.URL), &willing, true},
+		"another host, willing client": {redirecting(plain, localhost), &willing, true},
+		"same place, unwilling":        {redirecting(plain, "/keys"), &unwilling, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			remote := newRemote(t, nil, func(c *tokens.RemoteConfig) { c.URL, c.Client = test.url, test.client })
-			_, err := remote.Verify(t.Context(), sign1(t, key))
+			_, err := remote.Verify(t.Context(), signAccess(t, key))
 			if test.followed {
 				assert.NoError(t, err)
 			} else {
@@ -73,5 +74,5 @@ func TestRemoteVerifierRedirects(t *testing.T) {
 			}
 		})
 	}
-	assert.Nil(t, trusting.CheckRedirect, "the caller's client stays as it is")
+	assert.Nil(t, trusting.CheckRedirect, "the client of the caller is not changed")
 }

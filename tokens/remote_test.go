@@ -19,7 +19,7 @@ import (
 	"github.com/oauthsv/oauthsv/tokens"
 )
 
-// published is an issuer's JWK set, which tests can change and break.
+// published is a server with the JWK set of an issuer. Tests can change and break it.
 type published struct {
 	*httptest.Server
 	fetches atomic.Int64
@@ -42,31 +42,31 @@ func publish(t *testing.T) *published {
 	return p
 }
 
-func (p *published) set(answer http.HandlerFunc) {
+func (p *published) serve(answer http.HandlerFunc) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.answer = answer
 }
 
-func (p *published) text(text string) {
-	p.set(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
+func (p *published) serveText(text string) {
+	p.serve(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
 }
 
-func (p *published) keys(t *testing.T, keys ...*tokens.Key) {
+func (p *published) serveKeys(t *testing.T, keys ...*tokens.Key) {
 	t.Helper()
 	ring, err := tokens.NewKeyring(keys...)
 	require.NoError(t, err)
 	text, err := ring.PublicJWKs(epoch)
 	require.NoError(t, err)
-	p.text(string(text))
+	p.serveText(string(text))
 }
 
-// await waits until so many fetches more have begun. The verifier has done with all
+// await waits until so many more fetches have begun. The verifier has then finished all
 // of them but the last.
 func (p *published) await(t *testing.T, more int64) {
 	t.Helper()
 	start := p.fetches.Load()
-	require.Eventually(t, func() bool { return p.fetches.Load() >= start+more }, 10*time.Second, time.Millisecond, "no fetch comes")
+	require.Eventually(t, func() bool { return p.fetches.Load() >= start+more }, 10*time.Second, time.Millisecond, "the verifier must fetch again")
 }
 
 func newRemote(t *testing.T, p *published, change func(*tokens.RemoteConfig)) *tokens.RemoteVerifier {
@@ -87,27 +87,13 @@ func newRemote(t *testing.T, p *published, change func(*tokens.RemoteConfig)) *t
 	return remote
 }
 
-func generate(t *testing.T, algorithm tokens.Algorithm) *tokens.Key {
-	t.Helper()
-	key, err := tokens.GenerateKey(algorithm)
-	require.NoError(t, err)
-	return key
-}
-
-func sign1(t *testing.T, key *tokens.Key) string {
-	t.Helper()
-	token, err := newKit(t, key).issuer.SignAccess(claims)
-	require.NoError(t, err)
-	return token
-}
-
 func TestRemoteVerifierFollowsTheIssuer(t *testing.T) {
 	first, second := generate(t, tokens.EdDSA), generate(t, tokens.ES256)
 	p := publish(t)
-	p.keys(t, first)
+	p.serveKeys(t, first)
 	remote := newRemote(t, p, nil)
 	verify := func(key *tokens.Key) error {
-		_, err := remote.Verify(t.Context(), sign1(t, key))
+		_, err := remote.Verify(t.Context(), signAccess(t, key))
 		return err
 	}
 	require.NoError(t, verify(first), "the first token waits for the first fetch")
@@ -120,48 +106,48 @@ func TestRemoteVerifierFollowsTheIssuer(t *testing.T) {
 		require.NoError(t, err)
 		return string(text)
 	}
-	for name, breakIt := range map[string]func(){
-		"answers garbage":  func() { p.text("<html>") },
-		"answers nothing":  func() { p.text("") },
-		"another object":   func() { p.text(`{"error":"gone"}`) },
-		"no array of keys": func() { p.text(`{"keys":null}`) },
-		"keys by name":     func() { p.text(`{"keys":{"a":1}}`) },
-		"a key, not a set": func() { p.text(strings.TrimSuffix(strings.TrimPrefix(public(second), `{"keys":[`), `]}`)) },
-		"an array":         func() { p.text("[" + public(second) + "]") },
-		"two sets":         func() { p.text(public(second) + public(second)) },
-		"a cut set":        func() { p.text(strings.TrimSuffix(public(second), "}")) },
-		"an error page":    func() { p.set(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }) },
-		"another place":    func() { p.set(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }) },
-		"too much":         func() { p.set(func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 2<<20)) }) },
-		"closes the line":  func() { p.set(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }) },
+	for name, breakAnswer := range map[string]func(){
+		"answers garbage":  func() { p.serveText("<html>") },
+		"answers nothing":  func() { p.serveText("") },
+		"another object":   func() { p.serveText(`{"error":"gone"}`) },
+		"no array of keys": func() { p.serveText(`{"keys":null}`) },
+		"keys by name":     func() { p.serveText(`{"keys":{"a":1}}`) },
+		"a key, not a set": func() { p.serveText(strings.TrimSuffix(strings.TrimPrefix(public(second), `{"keys":[`), `]}`)) },
+		"an array":         func() { p.serveText("[" + public(second) + "]") },
+		"two sets":         func() { p.serveText(public(second) + public(second)) },
+		"a cut set":        func() { p.serveText(strings.TrimSuffix(public(second), "}")) },
+		"an error page":    func() { p.serve(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }) },
+		"another place":    func() { p.serve(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }) },
+		"too much":         func() { p.serve(func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 2<<20)) }) },
+		"closes the line":  func() { p.serve(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }) },
 		"a body cut short": func() {
-			p.set(func(w http.ResponseWriter, _ *http.Request) {
+			p.serve(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Length", "100")
 				w.Write([]byte("{"))
 			})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			breakIt()
+			breakAnswer()
 			p.await(t, 3)
 			assert.NoError(t, verify(first), "the last set stays in force")
 			err := verify(second)
-			assert.ErrorIs(t, err, tokens.ErrNoKeys, "who knows whether the issuer has the key by now")
+			assert.ErrorIs(t, err, tokens.ErrNoKeys, "the issuer may have the key by now")
 			assert.NotErrorIs(t, err, tokens.ErrInvalid)
 		})
 	}
 
-	p.keys(t, second, first)
+	p.serveKeys(t, second, first)
 	p.await(t, 2)
 	assert.NoError(t, verify(second))
 	assert.NoError(t, verify(first))
-	p.keys(t, second)
+	p.serveKeys(t, second)
 	p.await(t, 2)
-	assert.ErrorIs(t, verify(first), tokens.ErrUnknownKey, "a key that is gone is refused")
+	assert.ErrorIs(t, verify(first), tokens.ErrUnknownKey, "tokens of a withdrawn key are refused")
 }
 
-// TestRemoteVerifierBelievesASetWithoutKeys: an issuer that withdraws its only key
-// is believed.
+// TestRemoteVerifierBelievesASetWithoutKeys: if an issuer withdraws its only key, its
+// tokens are refused.
 func TestRemoteVerifierBelievesASetWithoutKeys(t *testing.T) {
 	for name, set := range map[string]string{
 		"an empty set":      `{"keys":[]}`,
@@ -172,16 +158,16 @@ func TestRemoteVerifierBelievesASetWithoutKeys(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			key := generate(t, tokens.EdDSA)
 			p := publish(t)
-			p.keys(t, key)
+			p.serveKeys(t, key)
 			remote := newRemote(t, p, nil)
-			token := sign1(t, key)
+			token := signAccess(t, key)
 			_, err := remote.Verify(t.Context(), token)
 			require.NoError(t, err)
-			p.text(set)
+			p.serveText(set)
 			p.await(t, 2)
 			_, err = remote.Verify(t.Context(), token)
 			assert.ErrorIs(t, err, tokens.ErrUnknownKey)
-			p.keys(t, key)
+			p.serveKeys(t, key)
 			p.await(t, 2)
 			_, err = remote.Verify(t.Context(), token)
 			assert.NoError(t, err)
@@ -189,14 +175,14 @@ func TestRemoteVerifierBelievesASetWithoutKeys(t *testing.T) {
 	}
 	t.Run("from the start", func(t *testing.T) {
 		p := publish(t)
-		p.text(`{"keys":[]}`)
-		_, err := newRemote(t, p, nil).Verify(t.Context(), sign1(t, generate(t, tokens.EdDSA)))
+		p.serveText(`{"keys":[]}`)
+		_, err := newRemote(t, p, nil).Verify(t.Context(), signAccess(t, generate(t, tokens.EdDSA)))
 		assert.ErrorIs(t, err, tokens.ErrUnknownKey)
 	})
 }
 
-// TestRemoteVerifierUsesNoKeyOfARepeatedID: the id does not say which of the keys is
-// meant. The other keys of the set are used, and a key that is gone is gone.
+// TestRemoteVerifierUsesNoKeyOfARepeatedID: such an id does not say which key signed a
+// token. The other keys of the set are used, and a withdrawn key is not.
 func TestRemoteVerifierUsesNoKeyOfARepeatedID(t *testing.T) {
 	withdrawn, good := generate(t, tokens.EdDSA), generate(t, tokens.EdDSA)
 	one := generate(t, tokens.EdDSA)
@@ -210,10 +196,10 @@ func TestRemoteVerifierUsesNoKeyOfARepeatedID(t *testing.T) {
 	other := parseOne(t, text)
 
 	p := publish(t)
-	p.keys(t, withdrawn, one)
+	p.serveKeys(t, withdrawn, one)
 	remote := newRemote(t, p, nil)
 	verify := func(key *tokens.Key) error {
-		_, err := remote.Verify(t.Context(), sign1(t, key))
+		_, err := remote.Verify(t.Context(), signAccess(t, key))
 		return err
 	}
 	require.NoError(t, verify(withdrawn))
@@ -226,7 +212,7 @@ func TestRemoteVerifierUsesNoKeyOfARepeatedID(t *testing.T) {
 		require.NoError(t, err)
 		entries = append(entries, strings.TrimSuffix(strings.TrimPrefix(string(set), `{"keys":[`), `]}`))
 	}
-	p.text(`{"keys":[` + strings.Join(entries, ",") + `]}`)
+	p.serveText(`{"keys":[` + strings.Join(entries, ",") + `]}`)
 	p.await(t, 2)
 	assert.NoError(t, verify(good))
 	for _, key := range []*tokens.Key{one, other, withdrawn} {
@@ -237,41 +223,41 @@ func TestRemoteVerifierUsesNoKeyOfARepeatedID(t *testing.T) {
 func TestRemoteVerifierPinsAlgorithms(t *testing.T) {
 	ed, rs := generate(t, tokens.EdDSA), generate(t, tokens.RS256)
 	p := publish(t)
-	p.keys(t, ed, rs)
+	p.serveKeys(t, ed, rs)
 	remote := newRemote(t, p, func(c *tokens.RemoteConfig) { c.Algorithms = []tokens.Algorithm{tokens.EdDSA} })
-	_, err := remote.Verify(t.Context(), sign1(t, ed))
+	_, err := remote.Verify(t.Context(), signAccess(t, ed))
 	assert.NoError(t, err)
-	_, err = remote.Verify(t.Context(), sign1(t, rs))
+	_, err = remote.Verify(t.Context(), signAccess(t, rs))
 	assert.ErrorIs(t, err, tokens.ErrUnknownKey)
 }
 
-// TestRemoteVerifierTellsAnOutage: a key that cannot be fetched is no fault of the
-// token.
-func TestRemoteVerifierTellsAnOutage(t *testing.T) {
+// TestRemoteVerifierReportsAnOutage: if a key cannot be fetched, the token is not called
+// invalid.
+func TestRemoteVerifierReportsAnOutage(t *testing.T) {
 	first, second := generate(t, tokens.EdDSA), generate(t, tokens.EdDSA)
 	p := publish(t)
-	p.keys(t, first)
+	p.serveKeys(t, first)
 	remote := newRemote(t, p, func(c *tokens.RemoteConfig) { c.Interval, c.RetryInterval = time.Hour, time.Hour })
-	_, err := remote.Verify(t.Context(), sign1(t, first))
+	_, err := remote.Verify(t.Context(), signAccess(t, first))
 	require.NoError(t, err)
 	p.Close()
-	unknown := sign1(t, second)
-	for range 20 { // beyond the burst
+	unknown := signAccess(t, second)
+	for range 20 { // more than fetchBurst
 		_, err = remote.Verify(t.Context(), unknown)
 		assert.ErrorIs(t, err, tokens.ErrNoKeys)
 		assert.NotErrorIs(t, err, tokens.ErrInvalid)
 	}
-	_, err = remote.Verify(t.Context(), sign1(t, first))
+	_, err = remote.Verify(t.Context(), signAccess(t, first))
 	assert.NoError(t, err)
 }
 
-// TestRemoteVerifierNeverWaitsLong: an issuer that never answers holds up nobody
-// but tokens with unknown keys, and those a second.
+// TestRemoteVerifierNeverWaitsLong: if an issuer never answers, only tokens with unknown
+// keys wait, and for one second at most.
 func TestRemoteVerifierNeverWaitsLong(t *testing.T) {
 	key := generate(t, tokens.EdDSA)
 	p := publish(t)
 	release := make(chan struct{})
-	p.set(func(_ http.ResponseWriter, r *http.Request) {
+	p.serve(func(_ http.ResponseWriter, r *http.Request) {
 		select {
 		case <-release:
 		case <-r.Context().Done():
@@ -279,10 +265,10 @@ func TestRemoteVerifierNeverWaitsLong(t *testing.T) {
 	})
 	defer close(release)
 	remote := newRemote(t, p, nil)
-	token := sign1(t, key)
+	token := signAccess(t, key)
 	_, err := remote.Verify(t.Context(), token)
 	assert.ErrorIs(t, err, tokens.ErrNoKeys)
-	assert.NotErrorIs(t, err, tokens.ErrInvalid, "nothing is known of the token")
+	assert.NotErrorIs(t, err, tokens.ErrInvalid, "the token may be good")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = remote.Verify(ctx, token)

@@ -14,37 +14,37 @@ import (
 	"github.com/oauthsv/oauthsv/tokens"
 )
 
-// clock is a clock that a test turns on.
-type clock struct{ seconds atomic.Int64 }
+// fakeClock is a clock that only a test advances.
+type fakeClock struct{ seconds atomic.Int64 }
 
-func (c *clock) now() time.Time          { return epoch.Add(time.Duration(c.seconds.Load()) * time.Second) }
-func (c *clock) advance(d time.Duration) { c.seconds.Add(int64(d / time.Second)) }
+func (c *fakeClock) now() time.Time          { return epoch.Add(time.Duration(c.seconds.Load()) * time.Second) }
+func (c *fakeClock) advance(d time.Duration) { c.seconds.Add(int64(d / time.Second)) }
 
-// TestRemoteVerifierRemembersUnknownKeys: one fetch tells that a key is unknown,
-// however many tokens name it.
+// TestRemoteVerifierRemembersUnknownKeys: a key that no fetch brings causes one fetch in
+// an interval, however many tokens name it.
 func TestRemoteVerifierRemembersUnknownKeys(t *testing.T) {
 	first, second, third := generate(t, tokens.EdDSA), generate(t, tokens.EdDSA), generate(t, tokens.EdDSA)
 	p := publish(t)
-	p.keys(t, first)
-	clock := new(clock)
+	p.serveKeys(t, first)
+	clock := new(fakeClock)
 	remote := newRemote(t, p, func(c *tokens.RemoteConfig) {
 		c.Interval, c.RetryInterval, c.Now, c.Leeway = time.Hour, time.Minute, clock.now, time.Hour
 	})
-	_, err := remote.Verify(t.Context(), sign1(t, first))
+	_, err := remote.Verify(t.Context(), signAccess(t, first))
 	require.NoError(t, err)
-	unknown := sign1(t, third)
+	unknown := signAccess(t, third)
 	for range 3 {
 		fetches := p.fetches.Load()
-		var all sync.WaitGroup
+		var callers sync.WaitGroup
 		for range 20 {
-			all.Go(func() {
+			callers.Go(func() {
 				for range 10 {
 					_, err := remote.Verify(t.Context(), unknown)
 					assert.ErrorIs(t, err, tokens.ErrUnknownKey)
 				}
 			})
 		}
-		all.Wait()
+		callers.Wait()
 		assert.Equal(t, fetches+1, p.fetches.Load())
 		clock.advance(time.Minute)
 	}
@@ -52,34 +52,34 @@ func TestRemoteVerifierRemembersUnknownKeys(t *testing.T) {
 	for _, header := range []string{
 		`{"alg":"EdDSA","typ":"at+jwt"}`, `{"alg":"EdDSA","typ":"at+jwt","kid":"` + strings.Repeat("k", 300) + `"}`,
 	} {
-		_, err := remote.Verify(t.Context(), sign(header, "{}"))
+		_, err := remote.Verify(t.Context(), signParts(header, "{}"))
 		assert.ErrorIs(t, err, tokens.ErrUnknownKey, "no key can have such an id")
 	}
 	assert.Equal(t, fetches, p.fetches.Load())
 
 	_, err = remote.Verify(t.Context(), unknown)
 	assert.ErrorIs(t, err, tokens.ErrUnknownKey)
-	p.keys(t, first, second, third)
+	p.serveKeys(t, first, second, third)
 	_, err = remote.Verify(t.Context(), unknown)
-	assert.ErrorIs(t, err, tokens.ErrUnknownKey, "it was asked for a moment ago")
-	_, err = remote.Verify(t.Context(), sign1(t, second))
+	assert.ErrorIs(t, err, tokens.ErrUnknownKey, "tokens of the key have just caused a fetch")
+	_, err = remote.Verify(t.Context(), signAccess(t, second))
 	assert.NoError(t, err, "a new key is fetched when its first token comes")
 	_, err = remote.Verify(t.Context(), unknown)
 	assert.NoError(t, err, "the fetch for another key has brought it")
 }
 
-// TestRemoteVerifierAllowsABurst: who sends tokens of unknown keys does not keep a
-// new key away for a whole interval, and does not make more fetches than allowed.
+// TestRemoteVerifierAllowsABurst: a few tokens with unknown keys do not delay a new key,
+// and many do not cause more fetches than allowed.
 func TestRemoteVerifierAllowsABurst(t *testing.T) {
 	first := generate(t, tokens.EdDSA)
 	p := publish(t)
-	p.keys(t, first)
-	clock := new(clock)
+	p.serveKeys(t, first)
+	clock := new(fakeClock)
 	remote := newRemote(t, p, func(c *tokens.RemoteConfig) {
 		c.Interval, c.RetryInterval, c.Now, c.Leeway = time.Hour, time.Minute, clock.now, 24*time.Hour
 	})
-	// A token as anybody can make one up.
-	foreign := func(id string) string { return sign(`{"alg":"EdDSA","typ":"at+jwt","kid":"`+id+`"}`, "{}") }
+	// Anybody can make such a token, without any key.
+	foreign := func(id string) string { return signParts(`{"alg":"EdDSA","typ":"at+jwt","kid":"`+id+`"}`, "{}") }
 	send := func(round string, count int) {
 		t.Helper()
 		for i := range count {
@@ -87,33 +87,33 @@ func TestRemoteVerifierAllowsABurst(t *testing.T) {
 			require.ErrorIs(t, err, tokens.ErrUnknownKey)
 		}
 	}
-	_, err := remote.Verify(t.Context(), sign1(t, first))
+	_, err := remote.Verify(t.Context(), signAccess(t, first))
 	require.NoError(t, err)
 	send("first", 1)
-	require.EqualValues(t, 2, p.fetches.Load(), "one to begin with, and one for the token")
+	require.EqualValues(t, 2, p.fetches.Load(), "the first fetch, and one for the token")
 	send("some", 3)
 	second := generate(t, tokens.EdDSA)
-	p.keys(t, second)
-	_, err = remote.Verify(t.Context(), sign1(t, second))
-	assert.NoError(t, err, "in spite of the others")
+	p.serveKeys(t, second)
+	_, err = remote.Verify(t.Context(), signAccess(t, second))
+	assert.NoError(t, err, "the other unknown keys leave a fetch for it")
 
 	send("many", 50)
-	assert.EqualValues(t, 6, p.fetches.Load(), "one to begin with, and a burst")
+	assert.EqualValues(t, 6, p.fetches.Load(), "the first fetch, and a burst")
 	third := generate(t, tokens.EdDSA)
-	p.keys(t, third)
-	_, err = remote.Verify(t.Context(), sign1(t, third))
+	p.serveKeys(t, third)
+	_, err = remote.Verify(t.Context(), signAccess(t, third))
 	assert.ErrorIs(t, err, tokens.ErrUnknownKey)
 	clock.advance(59 * time.Second)
 	send("later", 50)
 	assert.EqualValues(t, 6, p.fetches.Load())
 	clock.advance(time.Second)
-	_, err = remote.Verify(t.Context(), sign1(t, third))
+	_, err = remote.Verify(t.Context(), signAccess(t, third))
 	assert.NoError(t, err)
 	send("later still", 50)
 	assert.EqualValues(t, 7, p.fetches.Load())
 	clock.advance(time.Hour)
 	send("much later", 50)
-	assert.EqualValues(t, 12, p.fetches.Load(), "no more than a burst is saved up")
+	assert.EqualValues(t, 12, p.fetches.Load(), "a longer pause allows no more than a burst")
 	clock.advance(-2 * time.Hour)
 	send("the clock is set back", 50)
 	assert.EqualValues(t, 12, p.fetches.Load())

@@ -14,8 +14,8 @@ import (
 	"github.com/oauthsv/oauthsv/tokens"
 )
 
-// load puts the keys of a file into a keyring, as a server does on a signal.
-func load(t *testing.T, path string) (*tokens.Keyring, []*tokens.Key) {
+// loadKeyring reads the keys of a file and makes a keyring of them.
+func loadKeyring(t *testing.T, path string) (*tokens.Keyring, []*tokens.Key) {
 	t.Helper()
 	keys, err := tokens.LoadKeys(path)
 	require.NoError(t, err)
@@ -29,7 +29,7 @@ func TestKeyFileRotation(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, secret, 0o600))
 	now := epoch
 	file := tokens.KeyFile{Path: path, Now: func() time.Time { return now }}
-	ring, keys := load(t, path)
+	ring, keys := loadKeyring(t, path)
 	k := newKit(t, keys...)
 	first := ring.Active()
 	old, err := k.issuer.SignAccess(claims)
@@ -40,7 +40,7 @@ func TestKeyFileRotation(t *testing.T) {
 	added, err := file.Add(tokens.EdDSA)
 	require.NoError(t, err)
 	assert.Equal(t, tokens.Next, added.State())
-	_, keys = load(t, path)
+	_, keys = loadKeyring(t, path)
 	require.Len(t, keys, 2)
 	require.NoError(t, k.keys.Replace(keys...))
 	assert.Equal(t, first.ID(), k.keys.Active().ID(), "a next key does not sign, and a raw secret keeps its id")
@@ -53,7 +53,7 @@ func TestKeyFileRotation(t *testing.T) {
 	assert.NoError(t, k.verify(old))
 
 	require.NoError(t, file.Activate(added.ID(), time.Hour))
-	_, keys = load(t, path)
+	_, keys = loadKeyring(t, path)
 	require.NoError(t, k.keys.Replace(keys...))
 	assert.Equal(t, added.ID(), k.keys.Active().ID())
 	assert.NoError(t, k.verify(old), "a retired key verifies")
@@ -78,17 +78,17 @@ func TestKeyFileRotation(t *testing.T) {
 	k.now = epoch.Add(time.Hour - 1)
 	assert.NoError(t, k.verify(late))
 	k.now = epoch.Add(time.Hour)
-	assert.ErrorIs(t, k.verify(late), tokens.ErrUnknownKey, "a retired key has its time")
+	assert.ErrorIs(t, k.verify(late), tokens.ErrUnknownKey, "a retired key verifies no more after its end")
 	_, err = k.issuer.VerifyAny(late)
-	assert.NoError(t, err, "and is still good for revocation")
+	assert.NoError(t, err, "but it still verifies for revocation")
 
 	now = epoch.Add(2 * time.Hour)
 	third, err := file.Add(tokens.HS512)
 	require.NoError(t, err)
-	_, keys = load(t, path)
-	assert.Len(t, keys, 2, "what has verified its last token goes")
+	_, keys = loadKeyring(t, path)
+	assert.Len(t, keys, 2, "a retired key that has reached its end is dropped")
 	require.NoError(t, file.Retire(third.ID(), 0))
-	_, keys = load(t, path)
+	_, keys = loadKeyring(t, path)
 	assert.Len(t, keys, 1)
 
 	assert.ErrorIs(t, file.Retire(added.ID(), time.Hour), tokens.ErrKey, "the active key")
@@ -96,7 +96,7 @@ func TestKeyFileRotation(t *testing.T) {
 	assert.ErrorIs(t, file.Activate("nobody", time.Hour), tokens.ErrKey)
 	_, err = file.Add("HS256")
 	assert.ErrorIs(t, err, tokens.ErrKey)
-	_, again := load(t, path)
+	_, again := loadKeyring(t, path)
 	assert.Equal(t, keys[0].ID(), again[0].ID(), "a refused change changes nothing")
 	info, err := os.Stat(path)
 	require.NoError(t, err)
@@ -156,7 +156,7 @@ func TestKeyFileAddMakesTheFile(t *testing.T) {
 	first, err := file.Add(tokens.ES256)
 	require.NoError(t, err)
 	assert.Equal(t, tokens.Active, first.State(), "a server can start with the file")
-	ring, _ := load(t, path)
+	ring, _ := loadKeyring(t, path)
 	assert.Equal(t, first.ID(), ring.Active().ID())
 	info, err := os.Stat(path)
 	require.NoError(t, err)
@@ -164,7 +164,7 @@ func TestKeyFileAddMakesTheFile(t *testing.T) {
 	second, err := file.Add(tokens.EdDSA)
 	require.NoError(t, err)
 	assert.Equal(t, tokens.Next, second.State())
-	ring, keys := load(t, path)
+	ring, keys := loadKeyring(t, path)
 	assert.Len(t, keys, 2)
 	assert.Equal(t, first.ID(), ring.Active().ID())
 	entries, err := os.ReadDir(filepath.Dir(path))
@@ -178,14 +178,14 @@ func TestKeyFileKeepsOneKey(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.key")
 	const public = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n"
 	require.NoError(t, os.WriteFile(path, []byte(public), 0o600))
-	_, keys := load(t, path)
+	_, keys := loadKeyring(t, path)
 	file := tokens.KeyFile{Path: path}
 	assert.ErrorIs(t, file.Retire(keys[0].ID(), 0), tokens.ErrKey, "a file without a key cannot be read again")
-	load(t, path)
+	loadKeyring(t, path)
 }
 
-// TestRetiredKeyIsPublishedUntilItsEnd: nothing that the key has signed is good
-// after that, and others would keep the key for nothing.
+// TestRetiredKeyIsPublishedUntilItsEnd: after that, all tokens of the key are refused, so
+// others need it no more.
 func TestRetiredKeyIsPublishedUntilItsEnd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.key")
 	file := tokens.KeyFile{Path: path, Now: func() time.Time { return epoch }}
@@ -194,7 +194,7 @@ func TestRetiredKeyIsPublishedUntilItsEnd(t *testing.T) {
 	second, err := file.Add(tokens.HS512)
 	require.NoError(t, err)
 	require.NoError(t, file.Activate(second.ID(), time.Hour))
-	ring, _ := load(t, path)
+	ring, _ := loadKeyring(t, path)
 	for _, test := range []struct {
 		now       time.Time
 		published bool
@@ -207,9 +207,9 @@ func TestRetiredKeyIsPublishedUntilItsEnd(t *testing.T) {
 	}
 }
 
-// TestReload: a server takes over what an operator has changed, and nothing that is
-// broken.
-func TestReload(t *testing.T) {
+// TestReloadTakesOnlyGoodFiles: a server takes over the changes of an operator, but no
+// broken file.
+func TestReloadTakesOnlyGoodFiles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.key")
 	file := tokens.KeyFile{Path: path, Now: func() time.Time { return epoch }, Logger: slog.New(slog.DiscardHandler)}
 	ring, err := tokens.OpenKeyring(file)
@@ -257,7 +257,7 @@ func TestReload(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 	assert.Equal(t, inForce, ring.Describe())
 
-	// A service that only verifies may read public keys, and makes no file.
+	// A service that only verifies may read public keys. It makes no file.
 	_, err = tokens.OpenKeyring(tokens.KeyFile{Path: path, VerifyOnly: true})
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.NoError(t, os.WriteFile(path, public, 0o600))
@@ -284,7 +284,7 @@ func TestKeyringWithoutKeys(t *testing.T) {
 	assert.JSONEq(t, `{"keys":[]}`, string(published))
 	verifier, err := tokens.NewVerifier(tokens.VerifierConfig{Keys: ring, Issuer: issuerURL})
 	require.NoError(t, err)
-	token := sign1(t, generate(t, tokens.EdDSA))
+	token := signAccess(t, generate(t, tokens.EdDSA))
 	_, err = verifier.Verify(t.Context(), token)
 	assert.ErrorIs(t, err, tokens.ErrUnknownKey)
 }

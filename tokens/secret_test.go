@@ -25,8 +25,8 @@ import (
 	"github.com/oauthsv/oauthsv/tokens"
 )
 
-// wrapped is base64 in lines of 64 characters, as in PEM.
-func wrapped(data []byte) string {
+// wrapBase64 returns base64 in lines of 64 characters, as in PEM.
+func wrapBase64(data []byte) string {
 	text := base64.StdEncoding.EncodeToString(data)
 	var lines strings.Builder
 	for len(text) > 64 {
@@ -36,7 +36,7 @@ func wrapped(data []byte) string {
 	return lines.String() + text + "\n"
 }
 
-func inUTF16(text string) string {
+func encodeUTF16(text string) string {
 	var data []byte
 	for _, unit := range utf16.Encode([]rune(text)) {
 		data = append(data, byte(unit), byte(unit>>8))
@@ -57,9 +57,9 @@ func certificate(t *testing.T) []byte {
 	return der
 }
 
-// TestPublicTextIsNoSecret: a raw secret that everybody can read lets everybody
-// sign tokens. What people put into key files by mistake is refused, with a
-// sentence that says what it is and what to do.
+// TestPublicTextIsNoSecret: if everybody can read a raw secret, everybody can sign
+// tokens. So text that people put into key files by mistake is refused. The error says
+// what the text is and what to do.
 func TestPublicTextIsNoSecret(t *testing.T) {
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -71,10 +71,10 @@ func TestPublicTextIsNoSecret(t *testing.T) {
 	require.NoError(t, err)
 	publicRSA, err := x509.MarshalPKIXPublicKey(&rs.PublicKey)
 	require.NoError(t, err)
-	crt := certificate(t)
+	certDER := certificate(t)
 	privatePEM := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
 	publicPEM := string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}))
-	crtPEM := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: crt}))
+	certPEM := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certDER}))
 	bag := "Bag Attributes\n    friendlyName: login\n    localKeyID: 01 02 03\nKey Attributes: <No Attributes>\n"
 	openssl := "Certificate:\n    Data:\n        Version: 3 (0x2)\n        Serial Number: 1 (0x1)\n        Signature Algorithm: ED25519\n"
 	jwks := `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`
@@ -82,33 +82,33 @@ func TestPublicTextIsNoSecret(t *testing.T) {
 	const before = "remove everything before"
 
 	for name, test := range map[string]struct{ data, says string }{
-		"openssl x509 -text":             {openssl + crtPEM, before},
+		"openssl x509 -text":             {openssl + certPEM, before},
 		"openssl x509 -text -noout":      {openssl, "openssl"},
 		"openssl pkey -text -noout":      {"ED25519 Public-Key:\npub:\n    09:ed:d2:7c:8f:0b:8e:ba:3d:32:53:0d:d6:94:a3:\n    fe:e8\n", "openssl"},
 		"bag attributes, private key":    {bag + privatePEM, before},
-		"bag attributes, certificate":    {bag + crtPEM, before},
+		"bag attributes, certificate":    {bag + certPEM, before},
 		"comment, public key":            {"# the key of login.example.org\n" + publicPEM, before},
 		"comment, private key":           {"# the key of login.example.org\n" + privatePEM, before},
 		"text between two blocks":        {privatePEM + "# the other\n" + publicPEM, "between"},
 		"a damaged block before another": {"-----BEGIN PRIVATE KEY-----\n!!!\n-----END PRIVATE KEY-----\n" + publicPEM, "damaged"},
 		"PEM deep in binary data":        {string(bytes.Repeat([]byte{0x80, 0x01, 0xfe}, 30)) + publicPEM, before},
-		"PEM without its first line":     {wrapped(public) + "-----END PUBLIC KEY-----\n", "PEM"},
+		"PEM without its first line":     {wrapBase64(public) + "-----END PUBLIC KEY-----\n", "PEM"},
 
 		"DER private key":        {string(private), "DER"},
 		"DER public key":         {string(public), "DER"},
 		"DER RSA public key":     {string(publicRSA), "DER"},
-		"DER certificate":        {string(crt), "DER"},
+		"DER certificate":        {string(certDER), "DER"},
 		"DER and a line break":   {string(public) + "\n", "DER"},
 		"DER that ends in one":   {"\x30\x40\x04\x3e" + string(binarySecret[:61]) + "\n", "DER"},
 		"DER, CRLF":              {string(public) + "\r\n", "DER"},
-		"two DER certificates":   {string(crt) + string(crt), "DER"},
-		"base64 DER, PEM body":   {wrapped(public), "DER"},
+		"two DER certificates":   {string(certDER) + string(certDER), "DER"},
+		"base64 DER, PEM body":   {wrapBase64(public), "DER"},
 		"base64 DER, one line":   {base64.StdEncoding.EncodeToString(publicRSA), "DER"},
-		"base64 DER, no padding": {base64.RawStdEncoding.EncodeToString(crt), "DER"},
+		"base64 DER, no padding": {base64.RawStdEncoding.EncodeToString(certDER), "DER"},
 		"base64 DER, URL":        {base64.URLEncoding.EncodeToString(private), "DER"},
 		"base64 DER, raw URL":    {base64.RawURLEncoding.EncodeToString(public), "DER"},
-		"base64 DER, CRLF":       {strings.ReplaceAll(wrapped(crt), "\n", "\r\n"), "DER"},
-		"base64 DER after a BOM": {"\xef\xbb\xbf" + wrapped(crt), "DER"},
+		"base64 DER, CRLF":       {strings.ReplaceAll(wrapBase64(certDER), "\n", "\r\n"), "DER"},
+		"base64 DER after a BOM": {"\xef\xbb\xbf" + wrapBase64(certDER), "DER"},
 		"hex DER":                {hex.EncodeToString(public), "DER"},
 
 		"HTML":                 {"\n <!DOCTYPE html>\n<html><head><title>404 Not Found</title></head><body>Not here.</body></html>", "markup"},
@@ -121,8 +121,8 @@ func TestPublicTextIsNoSecret(t *testing.T) {
 		"an SSH key behind a word":   {"no-pty ssh-ed25519 " + ssh + " me@example.org", "SSH"},
 		"an SSH key without a word":  {ssh, "SSH"},
 		"SSH2, behind a comment":     {"# mine\n---- BEGIN SSH2 PUBLIC KEY ----\n" + ssh + "\n---- END SSH2 PUBLIC KEY ----\n", "SSH"},
-		"UTF-16":                     {"\xff\xfe" + inUTF16(publicPEM), "UTF-16"},
-		"UTF-16 without its BOM":     {inUTF16(publicPEM), "alike"},
+		"UTF-16":                     {"\xff\xfe" + encodeUTF16(publicPEM), "UTF-16"},
+		"UTF-16 without its BOM":     {encodeUTF16(publicPEM), "alike"},
 		"zero bytes":                 {string(make([]byte, 200)), "alike"},
 		"one letter":                 {strings.Repeat("a", 64), "alike"},
 		"two bytes":                  {strings.Repeat("\xff\x00", 32), "alike"},
@@ -130,7 +130,7 @@ func TestPublicTextIsNoSecret(t *testing.T) {
 		"a third is one byte":        {strings.Repeat("=", 40) + "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", "alike"},
 		"a JWK of zero bytes":        {`{"kty":"oct","k":"` + strings.Repeat("A", 100) + `"}`, "alike"},
 		"a JWK of a PEM public key":  {`{"kty":"oct","k":"` + base64.RawURLEncoding.EncodeToString([]byte(publicPEM)) + `"}`, "PEM"},
-		"a JWK of a DER certificate": {`{"kty":"oct","k":"` + base64.RawURLEncoding.EncodeToString(crt) + `"}`, "DER"},
+		"a JWK of a DER certificate": {`{"kty":"oct","k":"` + base64.RawURLEncoding.EncodeToString(certDER) + `"}`, "DER"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := tokens.ParseKeys([]byte(test.data))
@@ -145,7 +145,7 @@ func TestPublicTextIsNoSecret(t *testing.T) {
 	}
 }
 
-func TestTwoKeysOfAFileHaveTwoIDs(t *testing.T) {
+func TestKeysOfAFileNeedDifferentIDs(t *testing.T) {
 	one, two := generate(t, tokens.HS512), generate(t, tokens.EdDSA)
 	first, err := one.PrivateJWK()
 	require.NoError(t, err)
@@ -168,7 +168,7 @@ func TestTrueSecretsAreAccepted(t *testing.T) {
 	long := append(bytes.Repeat(raw, 3), "another sixteen!0123456789"...)
 	for name, data := range map[string]string{
 		"openssl rand -hex 64":           hex.EncodeToString(long[:64]) + "\n",
-		"openssl rand -base64 64":        wrapped(long[:64]),
+		"openssl rand -base64 64":        wrapBase64(long[:64]),
 		"base64url":                      base64.RawURLEncoding.EncodeToString(long[:64]),
 		"base64 that begins with MI":     "MI" + base64.StdEncoding.EncodeToString(long[:64]),
 		"base64 that begins like DER":    base64.StdEncoding.EncodeToString(append([]byte{0x30, 0x82, 0x01, 0x22}, long[:64]...)),
@@ -188,20 +188,20 @@ func TestTrueSecretsAreAccepted(t *testing.T) {
 	}
 }
 
-// TestRandomSecretsAreAccepted: what refuses public text never refuses chance. The
-// seed is fixed, so that a failure comes again.
+// TestRandomSecretsAreAccepted: the rules against public text never refuse a random
+// secret. The seed is fixed, so a failure can be repeated.
 func TestRandomSecretsAreAccepted(t *testing.T) {
 	source := random.NewChaCha8([32]byte{1})
 	numbers := random.New(source)
 	for i := range 10_000 {
 		data := make([]byte, 64+numbers.IntN(137))
 		source.Read(data)
-		text := data[:48+numbers.IntN(len(data)-47)] // of which base64 makes 64 bytes or more
+		text := data[:48+numbers.IntN(len(data)-47)] // at least 48 bytes, so base64 of it has at least 64
 		forms := map[string][]byte{
-			"binary": data, "wrapped base64": []byte(wrapped(text)), "base64": []byte(base64.StdEncoding.EncodeToString(text)),
+			"binary": data, "wrapped base64": []byte(wrapBase64(text)), "base64": []byte(base64.StdEncoding.EncodeToString(text)),
 			"base64url": []byte(base64.RawURLEncoding.EncodeToString(text)), "hex": []byte(hex.EncodeToString(text)),
 		}
-		forms["MI"] = append([]byte("MI"), forms["base64"]...) // as the base64 of nearly all DER begins
+		forms["MI"] = append([]byte("MI"), forms["base64"]...) // the base64 of nearly all DER begins like this
 		for name, form := range forms {
 			_, err := tokens.ParseKeys(form)
 			require.NoError(t, err, "%s, number %d: %x", name, i, form)
