@@ -9,6 +9,8 @@ import (
 	"github.com/oauthsv/oauthsv/tokens"
 )
 
+// An issuer signs a token of each kind. Its verifier accepts the access token and
+// refuses the refresh token.
 func Example() {
 	key, err := tokens.GenerateKey(tokens.HS512)
 	if err != nil {
@@ -45,6 +47,7 @@ func Example() {
 	// true tokens: token of another type
 }
 
+// A secret that is too short is refused. The error says how to make a good one.
 func ExampleParseKeys() {
 	_, err := tokens.ParseKeys([]byte("seven77"))
 	fmt.Println(err)
