@@ -44,14 +44,14 @@ type AccessToken struct{ Claims }
 // RefreshToken is a verified refresh token.
 type RefreshToken struct{ Claims }
 
+// MaxLength is the length of the longest token that is accepted, in bytes. Longer tokens
+// are malformed.
+const MaxLength = 8 << 10
+
 const (
 	typeAccess  = "at+jwt" // RFC 9068 section 2.1
 	typeRefresh = "rt+jwt"
 	typeAny     = "" // either of them
-
-	// MaxLength is the length of the longest token that is accepted, in bytes.
-	// Longer tokens are malformed.
-	MaxLength = 8 << 10
 
 	// maxTime is the end of the year 9999, in Unix time. Text forms of time.Time,
 	// such as RFC 3339, cannot hold a later time.

@@ -8,7 +8,7 @@
 // A client sends a refresh token (header "typ":"rt+jwt") to the token endpoint and
 // nowhere else. Its algorithm is always HS512. Its key is derived from the signing
 // key with HKDF (RFC 5869) and never leaves the process, so only an Issuer with the
-// signing key can check it. No function accepts one kind in place of the other.
+// signing key can check it. Neither kind is accepted where the other is expected.
 //
 // Both kinds name an account (the subject), a session and the generation of that
 // session. A verified token is genuine, and no more: its session may have ended and

@@ -5,12 +5,11 @@ import (
 	"fmt"
 )
 
-// ErrInvalid says that a token is refused. Every error that gives a reason for that
-// matches it with [errors.Is].
+// ErrInvalid says that a token is refused. Each reason to refuse one, such as
+// [ErrExpired], matches it with [errors.Is].
 var ErrInvalid = errors.New("tokens: invalid token")
 
-// The reasons to refuse a token. An error with such a reason never holds any part of
-// the token.
+// The reasons to refuse a token. The text of an error never holds any part of the token.
 var (
 	// ErrMalformed: the token is not a compact JWS (RFC 7515 section 3), or its
 	// base64 or its JSON is not strict, or a claim is missing or out of range. For
@@ -37,8 +36,8 @@ var (
 	ErrNotYetValid error = &reason{"token not yet valid"}
 )
 
-// ErrKey says that a key is refused. Every error that gives a reason for that matches
-// it with [errors.Is].
+// ErrKey says that a key is refused. Every error that refuses a key matches it with
+// [errors.Is], and says why.
 var ErrKey = errors.New("tokens: unusable key")
 
 // reason is an error that matches ErrInvalid.

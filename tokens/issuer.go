@@ -118,7 +118,8 @@ func (i *Issuer) SignAccess(claims Claims) (string, error) {
 	return i.sign(&claims, &i.access, key.access)
 }
 
-// SignRefresh makes a refresh token. It takes and returns the same as SignAccess.
+// SignRefresh makes a refresh token. It uses the same claims as [Issuer.SignAccess] and
+// returns the same errors.
 func (i *Issuer) SignRefresh(claims Claims) (string, error) {
 	key := i.keys.Active()
 	if key == nil {

@@ -70,9 +70,8 @@ func fromJWK(entry jwk.Key) (*Key, error) {
 	return key, nil
 }
 
-// encodeJWK writes raw, which is the private or the public half of the key, as a JWK.
-// Only a JWK with a private key or a secret holds the state: other readers do not need
-// it.
+// encodeJWK makes a JWK of raw, the private or the public half of the key. Only a private
+// half has the state of the key in its JWK, because others do not need it.
 func (k *Key) encodeJWK(raw any) ([]byte, error) {
 	entry, err := jwk.FromRaw(raw)
 	if err != nil {

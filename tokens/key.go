@@ -42,10 +42,10 @@ const (
 	keyIDInfo      = "oauthsv key id"
 )
 
-// Key is a key with its id and its algorithm. It holds either a private key or shared
-// secret, which can sign and verify, or a public key, which can only verify. Make it
-// with [GenerateKey], [ParseKeys] or [LoadKeys]. A Key never changes and is safe for
-// concurrent use. If you print it, only its id and its algorithm show.
+// Key is a key with its id and its algorithm. With a private key or a shared secret in
+// it, it can sign and verify. With only a public key, it can verify. Make a Key with
+// [GenerateKey], [ParseKeys] or [LoadKeys]. It never changes and is safe for concurrent
+// use. If you print it, only its id and its algorithm show.
 type Key struct {
 	id        string
 	algorithm Algorithm
@@ -91,8 +91,8 @@ func newTokenKey(key *Key, typ string, algorithm Algorithm, private, public any)
 // State says what a key does while keys are rotated.
 type State string
 
-// The states of a key that can sign. A key file need not name them. If no key is
-// Active, the first key without a state signs. All others without a state only verify.
+// The states of a key that can sign. A key file can leave them out: [NewKeyring] says
+// which key signs then.
 const (
 	// Active: the key signs and verifies. At most one key is active.
 	Active State = "active"
@@ -232,7 +232,7 @@ func checkCurve(public *ecdsa.PublicKey) error {
 		return keyError("the EC key is not on the curve P-256, which ES256 needs")
 	}
 	if _, err := public.ECDH(); err != nil {
-		return keyError("the EC key is not a point on its curve")
+		return keyError("the public half of the EC key is not a point on its curve")
 	}
 	return nil
 }

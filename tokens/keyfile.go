@@ -34,8 +34,8 @@ func LoadKeys(path string) ([]*Key, error) {
 // [Keyring.Reload].
 //
 // To rotate keys without downtime:
-//  1. Add a key, and let every server reload. All servers now know the new key.
-//  2. Activate it, and let every server reload. All servers now sign with it.
+//  1. Call Add, and let every server reload. All servers now know the new key.
+//  2. Call Activate, and let every server reload. All servers now sign with the new key.
 //
 // Tokens of the old key stay valid until they expire.
 //

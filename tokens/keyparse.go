@@ -18,7 +18,7 @@ import (
 // If others can guess a secret, they can sign tokens. So ParseKeys refuses a raw secret
 // that looks like something else:
 //   - data that begins like JSON, PEM or an SSH key
-//   - a PEM block, a JWK or an SSH key behind other text
+//   - a PEM block, a JWK or an SSH key after other text
 //   - what openssl prints about a key or certificate
 //   - markup, such as an HTML error page
 //   - DER (ITU-T X.690), or DER as base64 or hex
@@ -105,7 +105,7 @@ func parsePEM(data []byte) ([]*Key, error) {
 
 func parsePEMBlock(block *pem.Block) (raw any, err error) {
 	if strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") || block.Type == "ENCRYPTED PRIVATE KEY" {
-		return nil, keyError("the PEM key is encrypted; decrypt it first, with: openssl pkey -in FILE -out NEWFILE")
+		return nil, keyError("the PEM key is encrypted; decrypt it first with: openssl pkey -in FILE -out NEWFILE")
 	}
 	switch block.Type {
 	case "PRIVATE KEY":
@@ -119,7 +119,7 @@ func parsePEMBlock(block *pem.Block) (raw any, err error) {
 	case "RSA PUBLIC KEY":
 		raw, err = x509.ParsePKCS1PublicKey(block.Bytes)
 	default:
-		return nil, keyError("a PEM block of type %q is not a key that can be used here", block.Type)
+		return nil, keyError("a PEM block of type %q holds no key that this package can use", block.Type)
 	}
 	if err != nil {
 		return nil, keyError("PEM block %q: %w", block.Type, err)

@@ -34,10 +34,12 @@ func (r *Keyring) set() *keySet {
 	return &noKeys
 }
 
-// NewKeyring makes a keyring of the keys. The active key is the one in the state
-// [Active] or, if there is none, the first key without a state that can sign. The error
-// matches [ErrKey] if there is no key, if two keys have the same id, or if two are
-// active.
+// NewKeyring makes a keyring of the keys. The key in the state [Active] signs. If there
+// is none, the first key without a state that can sign does so. All other keys without a
+// state only verify.
+//
+// The error matches [ErrKey] if there is no key, if two keys have the same id, or if two
+// are active.
 func NewKeyring(keys ...*Key) (*Keyring, error) {
 	ring := new(Keyring)
 	if err := ring.Replace(keys...); err != nil {
@@ -134,10 +136,13 @@ func difference(lines, others []string) (rest []string) {
 	return rest
 }
 
-// Describe returns a line for each key with its id, its algorithm and its state, such as
-// "login-1 EdDSA active". If a retired key has a [Key.VerifyUntil], the line names that
-// time: "login-0 HS512 retired until 2026-01-31T12:00:00Z". The word "verifies" stands
-// for the state of a key that has none and only verifies.
+// Describe returns a line for each key with its id, its algorithm and its state. If a
+// retired key has a [Key.VerifyUntil], the line names that time. The word "verifies"
+// marks a key without a state that only verifies. For example:
+//
+//	login-0 HS512 retired until 2026-01-31T12:00:00Z
+//	login-1 EdDSA active
+//	login-2 ES256 verifies
 func (r *Keyring) Describe() []string {
 	set := r.set()
 	lines := make([]string, len(set.keys))
@@ -160,15 +165,15 @@ func (r *Keyring) Active() *Key { return r.set().active }
 // Keys returns all keys, in the order in which they were given.
 func (r *Keyring) Keys() []*Key { return slices.Clone(r.set().keys) }
 
-// HasPublic reports whether [Keyring.PublicJWKs] returns any key at the time now.
+// HasPublic reports whether the JWK set of [Keyring.PublicJWKs] holds any key.
 func (r *Keyring) HasPublic(now time.Time) bool {
 	return slices.ContainsFunc(r.set().keys, func(key *Key) bool { return key.isPublished(now) })
 }
 
-// PublicJWKs returns the JWK set (RFC 7517) with which others can verify tokens. It
-// holds the public half of each key, but no retired key that has reached its
-// [Key.VerifyUntil] at the time now. It never holds a shared secret: if all keys are
-// HS512 keys, the set is empty.
+// PublicJWKs returns the JWK set (RFC 7517) with which others can verify tokens. It holds
+// the public half of each key. now is the current time: a retired key that has reached
+// its [Key.VerifyUntil] is left out. The set never holds a shared secret, so it is empty
+// if all keys are HS512 keys.
 func (r *Keyring) PublicJWKs(now time.Time) ([]byte, error) {
 	set := struct {
 		Keys []jsontext.Value `json:"keys"`

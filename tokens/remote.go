@@ -96,7 +96,7 @@ const (
 	defaultRetry    = 30 * time.Second
 )
 
-// NewRemoteVerifier makes a RemoteVerifier and starts to fetch. It checks the whole
+// NewRemoteVerifier makes a RemoteVerifier and starts to fetch keys. It checks the whole
 // configuration and returns one error that names each wrong field. It does not wait for
 // the issuer: until the first fetch succeeds, [RemoteVerifier.Verify] returns
 // [ErrNoKeys].
@@ -161,7 +161,7 @@ func (r *RemoteVerifier) Close() {
 
 // Verify verifies an access token as [Verifier.Verify] does, with the keys of the
 // issuer. For a token with an unknown key, the error matches [ErrUnknownKey] if the last
-// fetch succeeded, and [ErrNoKeys] if it failed or does not end in time.
+// fetch succeeded, and [ErrNoKeys] if it failed or takes too long.
 func (r *RemoteVerifier) Verify(ctx context.Context, compact string) (AccessToken, error) {
 	token, err := r.verifier.Verify(ctx, compact)
 	if err == nil || !errors.Is(err, ErrUnknownKey) {

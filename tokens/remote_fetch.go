@@ -123,7 +123,7 @@ func parsePublished(text []byte, algorithms []Algorithm) (keys []*Key, repeated 
 
 const maxRedirects = 10
 
-// checkRedirect follows redirects to the same host and port, and from http to https
+// checkRedirect allows redirects to the same host and port, and from http to https
 // on the same host.
 func checkRedirect(next *http.Request, before []*http.Request) error {
 	from, to := before[len(before)-1].URL, next.URL

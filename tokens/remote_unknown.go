@@ -51,9 +51,10 @@ func newFetches(interval time.Duration, now func() time.Time) *fetches {
 	}
 }
 
-// join returns the fetch to wait for if the id is unknown: the one under way, or else
-// the next one, for which it asks. It returns nil if a recent fetch did not bring the id,
-// or if tokens have used up their fetches.
+// join returns the fetch that a token with an unknown key id must wait for. This is the
+// fetch under way. If there is none, join asks for the next fetch and returns that. It
+// returns nil if a recent fetch did not bring the id, or if tokens have used up their
+// fetches.
 //
 // The fetch under way may have begun before the key was published. A second call after
 // its end returns a fetch that began later.

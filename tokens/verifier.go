@@ -40,7 +40,7 @@ type Verifier struct {
 	expected expectation
 	leeway   time.Duration
 	now      func() time.Time
-	cache    *cache // nil where it is off
+	cache    *cache // nil if it is off
 }
 
 // NewVerifier makes a Verifier. It checks the whole configuration and returns one

@@ -135,8 +135,7 @@ func decodeHeader(segment []byte) (wireHeader, error) {
 	return header, nil
 }
 
-// decodeClaims decodes a payload and checks its claims. It appends to memory what it
-// decodes from base64.
+// decodeClaims decodes a payload and checks its claims. It uses memory as its buffer.
 func decodeClaims(segment, memory []byte, claims *wireClaims) error {
 	if err := decodeSegment(segment, memory, claims); err != nil {
 		return malformed("claims: " + err.Error())
@@ -176,7 +175,7 @@ func decodeSegment(segment, memory []byte, value any) error {
 	return nil
 }
 
-var errOtherCase = errors.New("a known member in other letter case")
+var errOtherCase = errors.New("the name of a known member in the wrong case")
 
 // checkNames ignores unknown members, but refuses one that differs from a known one
 // only in case, such as "Sub". A parser that ignores case would take it for "sub".
