@@ -27,8 +27,8 @@ func keepOwner(file *os.File, old fs.FileInfo) error {
 	return nil
 }
 
-// isExposed reports whether the group can write a file, or whether users outside the
-// owner and the group can read or write it.
+// isExposed reports whether the group can write a file, or whether users who are neither
+// its owner nor in its group can read or write it.
 func isExposed(mode fs.FileMode) bool { return mode.Perm()&0o026 != 0 }
 
 // syncDirectory makes sure that a new name in a directory survives a power failure. Some
