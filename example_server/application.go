@@ -108,7 +108,7 @@ func reloadKeys(keys *tokens.Keyring, logger *slog.Logger) {
 		logger.Error("the key file is not usable; the old keys stay in force", "error", err)
 		return
 	}
-	logger.Info("reloaded the keys", "new", strings.Join(changes.New, ", "), "gone", strings.Join(changes.Gone, ", "))
+	logger.Info("reloaded the keys", "new", strings.Join(changes.Added, ", "), "gone", strings.Join(changes.Removed, ", "))
 }
 
 func openStore(ctx context.Context, location string, logger *slog.Logger) (backend store.Backend, closeBackend func() error, err error) {

@@ -63,7 +63,7 @@ func runKeys(arguments []string, getenv func(string) string, stdout, stderr io.W
 		return file.Activate(id, *lifetime)
 	case "retire":
 		if *now {
-			*lifetime = 0
+			return file.Remove(id)
 		}
 		return file.Retire(id, *lifetime)
 	}

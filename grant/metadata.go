@@ -51,7 +51,7 @@ func (s *Server) MetadataHandler() http.Handler {
 		if s.introspects() {
 			document.IntrospectionEndpoint = s.urlOf(pathIntrospect)
 		}
-		if s.config.Issuer.Keys().HasPublic(s.config.Now()) {
+		if s.config.Issuer.Keys().HasPublicKey(s.config.Now()) {
 			document.JWKSURI = s.urlOf(pathJWKS)
 		}
 		return json.Marshal(document)
@@ -61,7 +61,7 @@ func (s *Server) MetadataHandler() http.Handler {
 // JWKSHandler publishes the public keys of the issuer (RFC 7517 section 5), and never
 // a shared secret.
 func (s *Server) JWKSHandler() http.Handler {
-	return document(func() ([]byte, error) { return s.config.Issuer.Keys().PublicJWKs(s.config.Now()) })
+	return document(func() ([]byte, error) { return s.config.Issuer.Keys().PublicJWKSet(s.config.Now()) })
 }
 
 // publicFor is how long others may keep a document. Operators wait as long between

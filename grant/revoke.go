@@ -39,7 +39,7 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) *Error {
 	if parameters["token"] == "" {
 		return invalidRequest("token is missing")
 	}
-	claims, err := s.config.Issuer.VerifyAny(parameters["token"])
+	claims, err := s.config.Issuer.VerifyForRevocation(parameters["token"])
 	if err != nil {
 		return nil
 	}

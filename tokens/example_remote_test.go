@@ -20,7 +20,7 @@ func serveOrders(verifier *tokens.RemoteVerifier) http.HandlerFunc {
 		switch {
 		case errors.Is(err, tokens.ErrInvalid):
 			http.Error(w, "the access token is refused", http.StatusUnauthorized)
-		case err != nil: // tokens.ErrNoKeys: the token may be good
+		case err != nil: // tokens.ErrKeysUnavailable: the token may be good
 			http.Error(w, "the issuer does not answer", http.StatusServiceUnavailable)
 		default:
 			fmt.Fprintln(w, "orders of", token.Subject)
@@ -47,7 +47,7 @@ func ExampleRemoteVerifier() {
 		panic(err)
 	}
 	published := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		set, err := issuer.Keys().PublicJWKs(time.Now())
+		set, err := issuer.Keys().PublicJWKSet(time.Now())
 		if err != nil {
 			http.Error(w, "no keys", http.StatusInternalServerError)
 			return

@@ -31,7 +31,7 @@ func ownerOf(t *testing.T, path string) (uid, gid int) {
 var changes = map[string]func(*tokens.KeyFile, *tokens.Key) error{
 	"add":      func(f *tokens.KeyFile, _ *tokens.Key) error { _, err := f.Add(tokens.EdDSA); return err },
 	"activate": func(f *tokens.KeyFile, key *tokens.Key) error { return f.Activate(key.ID(), time.Hour) },
-	"retire":   func(f *tokens.KeyFile, key *tokens.Key) error { return f.Retire(key.ID(), 0) },
+	"remove":   func(f *tokens.KeyFile, key *tokens.Key) error { return f.Remove(key.ID()) },
 }
 
 func TestKeyFileKeepsItsMode(t *testing.T) {

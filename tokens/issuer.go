@@ -188,10 +188,10 @@ func (i *Issuer) VerifyRefresh(compact string) (RefreshToken, error) {
 	return RefreshToken{i.refresh.export(claims)}, nil
 }
 
-// VerifyAny verifies an access or refresh token of this issuer and ignores the clock:
+// VerifyForRevocation verifies an access or refresh token of this issuer and ignores the clock:
 // an expired token passes. It is for revocation, because users log out late. Never let
 // a request in because of its result. Every error matches [ErrInvalid].
-func (i *Issuer) VerifyAny(compact string) (Claims, error) {
+func (i *Issuer) VerifyForRevocation(compact string) (Claims, error) {
 	scratch := getScratch()
 	defer scratch.release()
 	key, err := i.keys.set().verify(compact, typeAny, time.Time{}, scratch) // the zero time is before the end of every key

@@ -158,23 +158,43 @@ func (f *KeyFile) Activate(id string, lifetime time.Duration) error {
 	})
 }
 
-// Retire retires a key that is not active. The key verifies for the given lifetime and
-// then no more. A lifetime of 0 is for a key that has leaked: Retire removes it from the
-// file at once, and a server refuses its tokens after the next reload.
+// Retire retires a key that is not active. The key verifies for the given lifetime,
+// which must be positive, and then no more.
 func (f *KeyFile) Retire(id string, lifetime time.Duration) error {
 	return f.change(func(keys []*Key) ([]*Key, error) {
-		chosen := findKey(keys, id)
-		switch {
-		case chosen == nil:
-			return nil, keyError("the file has no key %q", id)
-		case chosen.state == Active:
-			return nil, keyError("%v is active: activate another key first", chosen)
-		case lifetime == 0:
-			return slices.DeleteFunc(keys, func(k *Key) bool { return k == chosen }), nil
+		chosen, err := findInactive(keys, id)
+		if err == nil && lifetime <= 0 {
+			err = keyError("the lifetime of a retired key must be positive")
+		}
+		if err != nil {
+			return nil, err
 		}
 		f.retire(chosen, lifetime)
 		return keys, nil
 	})
+}
+
+// Remove removes a key that is not active. It is for a key that has leaked: a server
+// refuses its tokens after the next reload.
+func (f *KeyFile) Remove(id string) error {
+	return f.change(func(keys []*Key) ([]*Key, error) {
+		chosen, err := findInactive(keys, id)
+		if err != nil {
+			return nil, err
+		}
+		return slices.DeleteFunc(keys, func(k *Key) bool { return k == chosen }), nil
+	})
+}
+
+func findInactive(keys []*Key, id string) (*Key, error) {
+	chosen := findKey(keys, id)
+	switch {
+	case chosen == nil:
+		return nil, keyError("the file has no key %q", id)
+	case chosen.state == Active:
+		return nil, keyError("%v is active: activate another key first", chosen)
+	}
+	return chosen, nil
 }
 
 func findKey(keys []*Key, id string) *Key {

@@ -78,7 +78,10 @@ func OpenKeyring(file KeyFile) (*Keyring, error) {
 	if created {
 		file.logger().Info("made a new signing key", "file", file.Path)
 	}
-	return r, r.replaceFromFile(keys)
+	if err := r.replaceFromFile(keys); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // Created reports whether [OpenKeyring] made the key file.
@@ -88,7 +91,7 @@ func (r *Keyring) Created() bool { return r.created }
 // [Keyring.Describe] does. If the state of a key has changed, its old line is in Gone and
 // its new line is in New.
 type KeyChanges struct {
-	New, Gone []string
+	Added, Removed []string
 }
 
 // Reload reads the key file of [OpenKeyring] again and puts its keys in force. Call it
@@ -110,7 +113,7 @@ func (r *Keyring) Reload() (KeyChanges, error) {
 		return KeyChanges{}, err
 	}
 	after := r.Describe()
-	return KeyChanges{New: difference(after, before), Gone: difference(before, after)}, nil
+	return KeyChanges{Added: difference(after, before), Removed: difference(before, after)}, nil
 }
 
 func (r *Keyring) replaceFromFile(keys []*Key) error {
@@ -165,16 +168,16 @@ func (r *Keyring) Active() *Key { return r.set().active }
 // Keys returns all keys, in the order in which they were given.
 func (r *Keyring) Keys() []*Key { return slices.Clone(r.set().keys) }
 
-// HasPublic reports whether the JWK set of [Keyring.PublicJWKs] holds any key.
-func (r *Keyring) HasPublic(now time.Time) bool {
+// HasPublicKey reports whether the JWK set of [Keyring.PublicJWKSet] holds any key.
+func (r *Keyring) HasPublicKey(now time.Time) bool {
 	return slices.ContainsFunc(r.set().keys, func(key *Key) bool { return key.isPublished(now) })
 }
 
-// PublicJWKs returns the JWK set (RFC 7517) with which others can verify tokens. It holds
+// PublicJWKSet returns the JWK set (RFC 7517) with which others can verify tokens. It holds
 // the public half of each key. now is the current time: a retired key that has reached
 // its [Key.VerifyUntil] is left out. The set never holds a shared secret, so it is empty
 // if all keys are HS512 keys.
-func (r *Keyring) PublicJWKs(now time.Time) ([]byte, error) {
+func (r *Keyring) PublicJWKSet(now time.Time) ([]byte, error) {
 	set := struct {
 		Keys []jsontext.Value `json:"keys"`
 	}{[]jsontext.Value{}}

@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// ErrNoKeys says that a [RemoteVerifier] does not know the key of a token and cannot
+// ErrKeysUnavailable says that a [RemoteVerifier] does not know the key of a token and cannot
 // fetch the keys of the issuer. The token may be good or bad, so the error does not match
 // [ErrInvalid]. Treat it as an outage: answer with status 503 (RFC 9110 section 15.6.4).
-var ErrNoKeys = errors.New("tokens: the keys of the issuer cannot be fetched")
+var ErrKeysUnavailable = errors.New("tokens: the keys of the issuer cannot be fetched")
 
 // RemoteConfig configures a [RemoteVerifier].
 type RemoteConfig struct {
@@ -99,7 +99,7 @@ const (
 // NewRemoteVerifier makes a RemoteVerifier and starts to fetch keys. It checks the whole
 // configuration and returns one error that names each wrong field. It does not wait for
 // the issuer: until the first fetch succeeds, [RemoteVerifier.Verify] returns
-// [ErrNoKeys].
+// [ErrKeysUnavailable].
 func NewRemoteVerifier(config RemoteConfig) (*RemoteVerifier, error) {
 	var problems []string
 	location, err := url.Parse(config.URL)
@@ -161,7 +161,7 @@ func (r *RemoteVerifier) Close() {
 
 // Verify verifies an access token as [Verifier.Verify] does, with the keys of the
 // issuer. For a token with an unknown key, the error matches [ErrUnknownKey] if the last
-// fetch succeeded, and [ErrNoKeys] if it failed or takes too long.
+// fetch succeeded, and [ErrKeysUnavailable] if it failed or takes too long.
 func (r *RemoteVerifier) Verify(ctx context.Context, compact string) (AccessToken, error) {
 	token, err := r.verifier.Verify(ctx, compact)
 	if err == nil || !errors.Is(err, ErrUnknownKey) {
@@ -180,9 +180,9 @@ func (r *RemoteVerifier) Verify(ctx context.Context, compact string) (AccessToke
 			case <-fetch.done:
 			case <-r.done: // closed
 			case <-timer.C:
-				return AccessToken{}, ErrNoKeys
+				return AccessToken{}, ErrKeysUnavailable
 			case <-ctx.Done():
-				return AccessToken{}, ErrNoKeys
+				return AccessToken{}, ErrKeysUnavailable
 			}
 		}
 		// Look again even without a fetch: one may have ended since the first look.
@@ -194,7 +194,7 @@ func (r *RemoteVerifier) Verify(ctx context.Context, compact string) (AccessToke
 		}
 	}
 	if r.fetches.lastFailed() {
-		return AccessToken{}, ErrNoKeys
+		return AccessToken{}, ErrKeysUnavailable
 	}
 	return AccessToken{}, err
 }

@@ -19,7 +19,7 @@ func TestRemoteVerifierRedirects(t *testing.T) {
 	key := generate(t, tokens.EdDSA)
 	ring, err := tokens.NewKeyring(key)
 	require.NoError(t, err)
-	set, err := ring.PublicJWKs(epoch)
+	set, err := ring.PublicJWKSet(epoch)
 	require.NoError(t, err)
 	serve := func(w http.ResponseWriter, r *http.Request) {
 		switch to := r.URL.Query().Get("to"); {
@@ -70,7 +70,7 @@ func TestRemoteVerifierRedirects(t *testing.T) {
 			if test.followed {
 				assert.NoError(t, err)
 			} else {
-				assert.ErrorIs(t, err, tokens.ErrNoKeys)
+				assert.ErrorIs(t, err, tokens.ErrKeysUnavailable)
 			}
 		})
 	}

@@ -56,7 +56,7 @@ func (p *published) serveKeys(t *testing.T, keys ...*tokens.Key) {
 	t.Helper()
 	ring, err := tokens.NewKeyring(keys...)
 	require.NoError(t, err)
-	text, err := ring.PublicJWKs(epoch)
+	text, err := ring.PublicJWKSet(epoch)
 	require.NoError(t, err)
 	p.serveText(string(text))
 }
@@ -102,7 +102,7 @@ func TestRemoteVerifierFollowsTheIssuer(t *testing.T) {
 	public := func(key *tokens.Key) string {
 		ring, err := tokens.NewKeyring(key)
 		require.NoError(t, err)
-		text, err := ring.PublicJWKs(epoch)
+		text, err := ring.PublicJWKSet(epoch)
 		require.NoError(t, err)
 		return string(text)
 	}
@@ -132,7 +132,7 @@ func TestRemoteVerifierFollowsTheIssuer(t *testing.T) {
 			p.await(t, 3)
 			assert.NoError(t, verify(first), "the last set stays in force")
 			err := verify(second)
-			assert.ErrorIs(t, err, tokens.ErrNoKeys, "the issuer may have the key by now")
+			assert.ErrorIs(t, err, tokens.ErrKeysUnavailable, "the issuer may have the key by now")
 			assert.NotErrorIs(t, err, tokens.ErrInvalid)
 		})
 	}
@@ -208,7 +208,7 @@ func TestRemoteVerifierUsesNoKeyOfARepeatedID(t *testing.T) {
 	for _, key := range []*tokens.Key{one, good, other} {
 		ring, err := tokens.NewKeyring(key)
 		require.NoError(t, err)
-		set, err := ring.PublicJWKs(epoch)
+		set, err := ring.PublicJWKSet(epoch)
 		require.NoError(t, err)
 		entries = append(entries, strings.TrimSuffix(strings.TrimPrefix(string(set), `{"keys":[`), `]}`))
 	}
@@ -244,7 +244,7 @@ func TestRemoteVerifierReportsAnOutage(t *testing.T) {
 	unknown := signAccess(t, second)
 	for range 20 { // more than fetchBurst
 		_, err = remote.Verify(t.Context(), unknown)
-		assert.ErrorIs(t, err, tokens.ErrNoKeys)
+		assert.ErrorIs(t, err, tokens.ErrKeysUnavailable)
 		assert.NotErrorIs(t, err, tokens.ErrInvalid)
 	}
 	_, err = remote.Verify(t.Context(), signAccess(t, first))
@@ -267,17 +267,17 @@ func TestRemoteVerifierNeverWaitsLong(t *testing.T) {
 	remote := newRemote(t, p, nil)
 	token := signAccess(t, key)
 	_, err := remote.Verify(t.Context(), token)
-	assert.ErrorIs(t, err, tokens.ErrNoKeys)
+	assert.ErrorIs(t, err, tokens.ErrKeysUnavailable)
 	assert.NotErrorIs(t, err, tokens.ErrInvalid, "the token may be good")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = remote.Verify(ctx, token)
-	assert.ErrorIs(t, err, tokens.ErrNoKeys)
+	assert.ErrorIs(t, err, tokens.ErrKeysUnavailable)
 	_, err = remote.Verify(t.Context(), "garbage")
 	assert.ErrorIs(t, err, tokens.ErrMalformed)
 	remote.Close() // ends the fetch that hangs
 	_, err = remote.Verify(t.Context(), token)
-	assert.ErrorIs(t, err, tokens.ErrNoKeys)
+	assert.ErrorIs(t, err, tokens.ErrKeysUnavailable)
 }
 
 func TestRemoteConfigurationErrorsNameEachField(t *testing.T) {

@@ -44,7 +44,7 @@ func TestKeyFileRotation(t *testing.T) {
 	require.Len(t, keys, 2)
 	require.NoError(t, k.keys.Replace(keys...))
 	assert.Equal(t, first.ID(), k.keys.Active().ID(), "a next key does not sign, and a raw secret keeps its id")
-	published, err := k.keys.PublicJWKs(epoch)
+	published, err := k.keys.PublicJWKSet(epoch)
 	require.NoError(t, err)
 	assert.Contains(t, string(published), added.ID())
 	assert.NotContains(t, string(published), first.ID())
@@ -79,7 +79,7 @@ func TestKeyFileRotation(t *testing.T) {
 	assert.NoError(t, k.verify(late))
 	k.now = epoch.Add(time.Hour)
 	assert.ErrorIs(t, k.verify(late), tokens.ErrUnknownKey, "a retired key verifies no more after its end")
-	_, err = k.issuer.VerifyAny(late)
+	_, err = k.issuer.VerifyForRevocation(late)
 	assert.NoError(t, err, "but it still verifies for revocation")
 
 	now = epoch.Add(2 * time.Hour)
@@ -87,12 +87,14 @@ func TestKeyFileRotation(t *testing.T) {
 	require.NoError(t, err)
 	_, keys = loadKeyring(t, path)
 	assert.Len(t, keys, 2, "a retired key that has reached its end is dropped")
-	require.NoError(t, file.Retire(third.ID(), 0))
+	require.NoError(t, file.Remove(third.ID()))
 	_, keys = loadKeyring(t, path)
 	assert.Len(t, keys, 1)
 
 	assert.ErrorIs(t, file.Retire(added.ID(), time.Hour), tokens.ErrKey, "the active key")
 	assert.ErrorIs(t, file.Retire("nobody", time.Hour), tokens.ErrKey)
+	assert.ErrorIs(t, file.Remove(added.ID()), tokens.ErrKey, "the active key")
+	assert.ErrorIs(t, file.Remove("nobody"), tokens.ErrKey)
 	assert.ErrorIs(t, file.Activate("nobody", time.Hour), tokens.ErrKey)
 	_, err = file.Add("HS256")
 	assert.ErrorIs(t, err, tokens.ErrKey)
@@ -139,13 +141,13 @@ func TestVerifyAny(t *testing.T) {
 	require.NoError(t, err)
 	k.now = epoch.Add(1000 * time.Hour)
 	for _, token := range []string{access, refresh} {
-		got, err := k.issuer.VerifyAny(token)
+		got, err := k.issuer.VerifyForRevocation(token)
 		require.NoError(t, err)
 		assert.Equal(t, claims.SessionID, got.SessionID)
 	}
 	other := newKit(t, func() *tokens.Key { key, _ := tokens.GenerateKey(tokens.EdDSA); return key }())
 	for _, token := range []string{access, refresh, "", "x", access + "x"} {
-		_, err := other.issuer.VerifyAny(token)
+		_, err := other.issuer.VerifyForRevocation(token)
 		assert.ErrorIs(t, err, tokens.ErrInvalid)
 	}
 }
@@ -180,7 +182,7 @@ func TestKeyFileKeepsOneKey(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte(public), 0o600))
 	_, keys := loadKeyring(t, path)
 	file := tokens.KeyFile{Path: path}
-	assert.ErrorIs(t, file.Retire(keys[0].ID(), 0), tokens.ErrKey, "a file without a key cannot be read again")
+	assert.ErrorIs(t, file.Remove(keys[0].ID()), tokens.ErrKey, "a file without a key cannot be read again")
 	loadKeyring(t, path)
 }
 
@@ -199,10 +201,10 @@ func TestRetiredKeyIsPublishedUntilItsEnd(t *testing.T) {
 		now       time.Time
 		published bool
 	}{{epoch, true}, {epoch.Add(time.Hour - 1), true}, {epoch.Add(time.Hour), false}, {epoch.Add(time.Hour * 1000), false}} {
-		text, err := ring.PublicJWKs(test.now)
+		text, err := ring.PublicJWKSet(test.now)
 		require.NoError(t, err)
 		assert.Equal(t, test.published, strings.Contains(string(text), first.ID()), test.now)
-		assert.Equal(t, test.published, ring.HasPublic(test.now))
+		assert.Equal(t, test.published, ring.HasPublicKey(test.now))
 		assert.NotContains(t, string(text), second.ID(), "a secret is never published")
 	}
 }
@@ -229,17 +231,17 @@ func TestReloadTakesOnlyGoodFiles(t *testing.T) {
 	require.NoError(t, err)
 	changes, err = ring.Reload()
 	require.NoError(t, err)
-	assert.Equal(t, tokens.KeyChanges{New: []string{second.ID() + " EdDSA next"}}, changes)
+	assert.Equal(t, tokens.KeyChanges{Added: []string{second.ID() + " EdDSA next"}}, changes)
 	require.NoError(t, file.Activate(second.ID(), time.Hour))
 	changes, err = ring.Reload()
 	require.NoError(t, err)
 	assert.Equal(t, tokens.KeyChanges{
-		New:  []string{first.ID() + " HS512 retired until 2026-01-02T04:04:05Z", second.ID() + " EdDSA active"},
-		Gone: []string{first.ID() + " HS512 active", second.ID() + " EdDSA next"},
+		Added:   []string{first.ID() + " HS512 retired until 2026-01-02T04:04:05Z", second.ID() + " EdDSA active"},
+		Removed: []string{first.ID() + " HS512 active", second.ID() + " EdDSA next"},
 	}, changes)
 	inForce := ring.Describe()
 
-	public, err := ring.PublicJWKs(epoch)
+	public, err := ring.PublicJWKSet(epoch)
 	require.NoError(t, err)
 	good, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -279,7 +281,7 @@ func TestKeyringWithoutKeys(t *testing.T) {
 	ring := new(tokens.Keyring)
 	assert.Nil(t, ring.Active())
 	assert.Empty(t, ring.Keys())
-	published, err := ring.PublicJWKs(epoch)
+	published, err := ring.PublicJWKSet(epoch)
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"keys":[]}`, string(published))
 	verifier, err := tokens.NewVerifier(tokens.VerifierConfig{Keys: ring, Issuer: issuerURL})
