@@ -141,7 +141,7 @@ func TestKeyFileFollowsLinks(t *testing.T) {
 			changed, err := os.ReadFile(target)
 			require.NoError(t, err)
 			assert.Equal(t, through, changed)
-			assert.Equal(t, name != "retire", len(keysWithID(t, target, added.ID())) == 1, "the file at the end of the links changes")
+			assert.Equal(t, name != "remove", len(keysWithID(t, target, added.ID())) == 1, "the file at the end of the links changes")
 			for _, directory := range []string{directory, elsewhere} {
 				entries, err := os.ReadDir(directory)
 				require.NoError(t, err)

@@ -88,8 +88,8 @@ func OpenKeyring(file KeyFile) (*Keyring, error) {
 func (r *Keyring) Created() bool { return r.created }
 
 // KeyChanges says what has changed in a keyring. Each line describes a key as
-// [Keyring.Describe] does. If the state of a key has changed, its old line is in Gone and
-// its new line is in New.
+// [Keyring.Describe] does. If the state of a key has changed, its old line is in Removed and
+// its new line is in Added.
 type KeyChanges struct {
 	Added, Removed []string
 }
