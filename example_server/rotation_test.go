@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/oauthsv/oauthsv/store/mongostore/mongotest"
+	"github.com/oauthsv/oauthsv/internal/mongotest"
 )
 
 // keysCommand runs "example_server keys".

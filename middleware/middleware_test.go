@@ -16,12 +16,12 @@ import (
 	"go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
 
+	"github.com/oauthsv/oauthsv/internal/mongotest"
 	"github.com/oauthsv/oauthsv/middleware"
 	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/store/boltstore"
 	"github.com/oauthsv/oauthsv/store/memstore"
 	"github.com/oauthsv/oauthsv/store/mongostore"
-	"github.com/oauthsv/oauthsv/store/mongostore/mongotest"
 	"github.com/oauthsv/oauthsv/tokens"
 )
 

@@ -9,8 +9,8 @@ import (
 	"go.mongodb.org/mongo-driver/bson"
 	"go.mongodb.org/mongo-driver/bson/primitive"
 
+	"github.com/oauthsv/oauthsv/internal/mongotest"
 	"github.com/oauthsv/oauthsv/store"
-	"github.com/oauthsv/oauthsv/store/mongostore/mongotest"
 )
 
 // TestUnknownMembersAreKept: a newer version of the package, which runs beside this

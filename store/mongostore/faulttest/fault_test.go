@@ -20,10 +20,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/oauthsv/oauthsv/grant"
+	"github.com/oauthsv/oauthsv/internal/mongotest"
 	"github.com/oauthsv/oauthsv/middleware"
 	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/store/mongostore"
-	"github.com/oauthsv/oauthsv/store/mongostore/mongotest"
 	"github.com/oauthsv/oauthsv/store/password"
 	"github.com/oauthsv/oauthsv/tokens"
 )

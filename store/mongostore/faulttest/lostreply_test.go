@@ -9,9 +9,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/oauthsv/oauthsv/internal/mongotest"
 	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/store/mongostore"
-	"github.com/oauthsv/oauthsv/store/mongostore/mongotest"
 )
 
 // TestLostReplyIsSettled: a write is done and its reply is lost; the call finds

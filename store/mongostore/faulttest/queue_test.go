@@ -10,9 +10,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/oauthsv/oauthsv/internal/mongotest"
 	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/store/mongostore"
-	"github.com/oauthsv/oauthsv/store/mongostore/mongotest"
 )
 
 func together(n int, work func(i int) error) []error {
