@@ -1,5 +1,5 @@
 // Package mongotest gives tests a database on a real server of the MongoDB
-// protocol.
+// protocol, and runs tests over every backend there is.
 package mongotest
 
 import (
