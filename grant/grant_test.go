@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -15,41 +14,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/oauthsv/oauthsv/grant"
+	"github.com/oauthsv/oauthsv/internal/mongotest"
+	"github.com/oauthsv/oauthsv/middleware/middlewaretest"
 	"github.com/oauthsv/oauthsv/store"
-	"github.com/oauthsv/oauthsv/store/boltstore"
 	"github.com/oauthsv/oauthsv/store/memstore"
-	"github.com/oauthsv/oauthsv/store/password"
 	"github.com/oauthsv/oauthsv/tokens"
 )
-
-// newServer makes a server over a backend with an account "ada", "secret".
-func newServer(t testing.TB, backend store.Backend, change func(*grant.Config)) (*grant.Server, *store.Account) {
-	t.Helper()
-	hasher, err := password.New(password.Config{Memory: 8, Iterations: 1})
-	require.NoError(t, err)
-	accounts, err := store.NewAccounts(store.Config{Backend: backend, Passwords: hasher})
-	require.NoError(t, err)
-	account, err := accounts.Create(t.Context(), store.NewAccount{Name: "ada", Email: "ada@example.org", Password: "secret"})
-	require.NoError(t, err)
-	key, err := tokens.GenerateKey(tokens.HS512)
-	require.NoError(t, err)
-	keyring, err := tokens.NewKeyring(key)
-	require.NoError(t, err)
-	issuer, err := tokens.NewIssuer(tokens.IssuerConfig{Keys: keyring, Issuer: "https://login.example.org"})
-	require.NoError(t, err)
-	config := grant.Config{Accounts: accounts, Issuer: issuer}
-	if change != nil {
-		change(&config)
-	}
-	server, err := grant.NewServer(config)
-	require.NoError(t, err)
-	return server, account
-}
 
 func TestGoCalls(t *testing.T) {
 	server, account := newServer(t, memstore.New(), nil)
 	ctx := t.Context()
-	response, err := server.Password(ctx, grant.PasswordRequest{Username: "ada", Password: "secret"})
+	response, err := server.Password(ctx, grant.PasswordRequest{Username: "ada", Password: middlewaretest.Password})
 	require.NoError(t, err)
 	assert.Equal(t, account.ID, response.AccountID)
 	refreshed, err := server.Refresh(ctx, grant.RefreshRequest{RefreshToken: response.RefreshToken})
@@ -100,35 +75,12 @@ func TestErrorTextNamesTheCause(t *testing.T) {
 	assert.EqualError(t, err, "grant: temporarily_unavailable: try again later: context canceled")
 }
 
-// nilRegistry knows no client, and says so in its own way.
-type nilRegistry struct{}
-
-func (nilRegistry) FindClient(context.Context, string) (*grant.Client, error) { return nil, nil }
-
-func TestNilClientIsNoClient(t *testing.T) {
-	server, account := newServer(t, memstore.New(), func(c *grant.Config) { c.Clients = nilRegistry{} })
-	var failure *grant.Error
-	_, err := server.Password(t.Context(), grant.PasswordRequest{Username: "ada", Password: "secret", Origin: grant.Origin{ClientID: "x"}})
-	require.ErrorAs(t, err, &failure)
-	assert.Equal(t, grant.CodeInvalidClient, failure.Code)
-	_, err = server.Issue(t.Context(), account.ID, grant.Origin{ClientID: "x"})
-	assert.ErrorIs(t, err, grant.ErrNoClient)
-	for _, endpoint := range server.Endpoints()[:2] {
-		recorder := httptest.NewRecorder()
-		request := httptest.NewRequest("POST", "/", strings.NewReader("grant_type=password&username=ada&password=secret&client_id=x&token=y"))
-		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		endpoint.Handler.ServeHTTP(recorder, request)
-		assert.Equal(t, 401, recorder.Code, endpoint.Path)
-		assert.Contains(t, recorder.Body.String(), "invalid_client")
-	}
-}
-
 func TestRecordOrigin(t *testing.T) {
 	for _, record := range []bool{false, true} {
 		backend := memstore.New()
 		server, account := newServer(t, backend, func(c *grant.Config) { c.RecordOrigin = record })
 		_, err := server.Password(t.Context(), grant.PasswordRequest{
-			Username: "ada", Password: "secret", Origin: grant.Origin{Address: "192.0.2.1", UserAgent: "curl\x1b[2J\n" + strings.Repeat("\u00e9", 200)},
+			Username: "ada", Password: middlewaretest.Password, Origin: grant.Origin{Address: "192.0.2.1", UserAgent: "curl\x1b[2J\n" + strings.Repeat("\u00e9", 200)},
 		})
 		require.NoError(t, err)
 		found, err := backend.FindByID(t.Context(), account.ID)
@@ -152,7 +104,7 @@ func TestLog(t *testing.T) {
 	web := httptest.NewServer(server.TokenHandler())
 	defer web.Close()
 	for _, form := range []string{
-		"grant_type=password&username=ada&password=secret&client_id=app",
+		passwordForm + "&client_id=app",
 		"grant_type=password&username=ada&password=hunter2",
 		"grant_type=password&username=hunter2&password=ada",
 		"grant_type=refresh_token&refresh_token=hunter2",
@@ -172,38 +124,11 @@ func TestLog(t *testing.T) {
 	assert.Contains(t, text, "refresh_failed")
 	assert.Contains(t, text, "address=127.0.0.1")
 	assert.NotContains(t, text, "hunter2")
-	assert.NotContains(t, text, "secret")
+	assert.NotContains(t, text, middlewaretest.Password)
 	assert.Equal(t, 4, strings.Count(text, "\n"))
 	for line := range strings.Lines(text) {
 		assert.Less(t, len(line), 700)
 	}
-}
-
-// countingClients counts what may be look-ups in a database.
-type countingClients struct {
-	grant.ClientRegistry
-	count int
-}
-
-func (c *countingClients) FindClient(ctx context.Context, id string) (*grant.Client, error) {
-	c.count++
-	return c.ClientRegistry.FindClient(ctx, id)
-}
-
-func TestClientIsLookedUpOnce(t *testing.T) {
-	fixed, err := grant.NewClients(grant.Client{ID: "app"})
-	require.NoError(t, err)
-	clients := &countingClients{ClientRegistry: fixed}
-	server, _ := newServer(t, memstore.New(), func(c *grant.Config) { c.Clients = clients })
-	web := httptest.NewServer(server.TokenHandler())
-	defer web.Close()
-	response, err := http.PostForm(web.URL, url.Values{
-		"grant_type": {"password"}, "username": {"ada"}, "password": {"secret"}, "client_id": {"app"},
-	})
-	require.NoError(t, err)
-	response.Body.Close()
-	assert.Equal(t, 200, response.StatusCode)
-	assert.Equal(t, 1, clients.count)
 }
 
 func TestConfigurationErrorsNameEachField(t *testing.T) {
@@ -229,7 +154,7 @@ func FuzzHandler(f *testing.F) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	})
 	handler := server.TokenHandler()
-	f.Add("POST", "application/x-www-form-urlencoded", "a=b", "grant_type=password&username=ada&password=secret", "Basic YTpi")
+	f.Add("POST", "application/x-www-form-urlencoded", "a=b", passwordForm, "Basic YTpi")
 	f.Add("POST", "application/json", "", `{"grant_type":"refresh_token","refresh_token":"a.b.c"}`, "")
 	f.Fuzz(func(t *testing.T, method, contentType, query, body, authorization string) {
 		request := httptest.NewRequest("POST", "/token", strings.NewReader(body))
@@ -247,19 +172,9 @@ func FuzzHandler(f *testing.F) {
 	})
 }
 
-func eachStore(b *testing.B, benchmark func(*testing.B, store.Backend)) {
-	b.Run("memstore", func(b *testing.B) { benchmark(b, memstore.New()) })
-	b.Run("boltstore", func(b *testing.B) {
-		backend, err := boltstore.Open(b.TempDir() + "/bench.db")
-		require.NoError(b, err)
-		defer backend.Close()
-		benchmark(b, backend)
-	})
-}
-
 // BenchmarkRefresh is one refresh through the handler: form in, JSON out.
 func BenchmarkRefresh(b *testing.B) {
-	eachStore(b, func(b *testing.B, backend store.Backend) {
+	mongotest.EachStore(b, func(b *testing.B, backend store.Backend) {
 		server, account := newServer(b, backend, func(c *grant.Config) { c.Logger = slog.New(slog.DiscardHandler) })
 		handler := server.TokenHandler()
 		response, err := server.Issue(b.Context(), account.ID, grant.Origin{})

@@ -21,11 +21,6 @@ import (
 	"github.com/oauthsv/oauthsv/store/memstore"
 )
 
-const (
-	formType     = "application/x-www-form-urlencoded"
-	passwordForm = "grant_type=password&username=ada&password=secret"
-)
-
 // newEndpoints makes every endpoint that reads parameters.
 func newEndpoints(t *testing.T) http.Handler {
 	t.Helper()

@@ -9,13 +9,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/oauthsv/oauthsv/middleware"
-	"github.com/oauthsv/oauthsv/store/memstore"
 )
 
 // TestPrivateNeverWeakens: what an outer middleware says of caches stays, and the
 // answer to a cookie or query token is private whatever it says.
 func TestPrivateNeverWeakens(t *testing.T) {
-	auth, _, token := newAuth(t, memstore.New(), func(c *middleware.Config) { c.Cookie, c.Query = "session", true })
+	auth, _, token := newAuth(t, func(c *middleware.Config) { c.Cookie, c.Query = "session", true })
 	byCookie := httptest.NewRequest("GET", "/", nil)
 	byCookie.AddCookie(&http.Cookie{Name: "session", Value: token})
 	byQuery := httptest.NewRequest("GET", "/?access_token="+token, nil)

@@ -7,9 +7,10 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/oauthsv/oauthsv/middleware"
-	"github.com/oauthsv/oauthsv/store/memstore"
+	"github.com/oauthsv/oauthsv/middleware/middlewaretest"
 )
 
 // TestMalformedPairs: a pair that cannot be read may be a second token. GOOD stands
@@ -53,7 +54,7 @@ func TestMalformedPairs(t *testing.T) {
 		{pairs: "a=1;access_token=GOOD", header: true, status: 400, whenOff: 200},
 	}
 	for _, on := range []bool{true, false} {
-		auth, _, good := newAuth(t, memstore.New(), func(c *middleware.Config) { c.Query, c.Form = on, on })
+		auth, _, good := newAuth(t, func(c *middleware.Config) { c.Query, c.Form = on, on })
 		token = good
 		for place, request := range places {
 			for _, test := range tests {
@@ -77,8 +78,72 @@ func TestMalformedPairs(t *testing.T) {
 	}
 
 	// Who lets requests in without credentials refuses bad ones.
-	auth, _, _ := newAuth(t, memstore.New(), func(c *middleware.Config) { c.Query = true })
+	auth, _, _ := newAuth(t, func(c *middleware.Config) { c.Query = true })
 	recorder := httptest.NewRecorder()
 	auth.Optional(http.NotFoundHandler()).ServeHTTP(recorder, places["query"]("access_token=%zz"))
 	assert.Equal(t, 400, recorder.Code)
+}
+
+func TestOtherPlaces(t *testing.T) {
+	k := newKit(t, middlewaretest.Config{Middleware: func(c *middleware.Config) {
+		c.Cookie, c.Form, c.Query = "session", true, true
+	}})
+	token, send := k.token, k.serve(t)
+	const sameOrigin, crossSite = "same-origin", "cross-site"
+	form := "access_token=" + token + "&a=1"
+	for name, test := range map[string]struct {
+		method, query, body, site string
+		headers                   []string
+		status                    int
+		private                   bool
+	}{
+		"cookie":                       {headers: []string{"Cookie", "session=" + token}, status: 200, private: true},
+		"cookie cleared":               {headers: []string{"Cookie", "session="}, status: 401},
+		"cookie twice":                 {headers: []string{"Cookie", "session=" + token + "; session=" + token}, status: 400},
+		"cookie malformed":             {headers: []string{"Cookie", "session=a,b"}, status: 400},
+		"cookie bad":                   {headers: []string{"Cookie", "session=abc"}, status: 401},
+		"cookie, unsafe, same origin":  {method: "POST", site: sameOrigin, headers: []string{"Cookie", "session=" + token}, status: 200, private: true},
+		"cookie, unsafe, cross site":   {method: "POST", site: crossSite, headers: []string{"Cookie", "session=" + token}, status: 403},
+		"cookie, safe, cross site":     {site: crossSite, headers: []string{"Cookie", "session=" + token}, status: 200, private: true},
+		"header, unsafe, cross site":   {method: "POST", site: crossSite, headers: []string{"Authorization", "Bearer " + token}, status: 200},
+		"query":                        {query: "?access_token=" + token, status: 200, private: true},
+		"query twice":                  {query: "?access_token=" + token + "&access_token=" + token, status: 400},
+		"query empty":                  {query: "?access_token=", status: 400},
+		"form":                         {method: "POST", body: form, headers: []string{"Content-Type", formType}, status: 200},
+		"form, PUT":                    {method: "PUT", body: form, headers: []string{"Content-Type", formType + ";charset=utf-8"}, status: 200},
+		"form, GET":                    {method: "GET", body: form, headers: []string{"Content-Type", formType}, status: 401},
+		"form twice":                   {method: "POST", body: form + "&access_token=x", headers: []string{"Content-Type", formType}, status: 400},
+		"form malformed":               {method: "POST", body: form + "&%zz", headers: []string{"Content-Type", formType}, status: 400},
+		"form of another type":         {method: "POST", body: form, headers: []string{"Content-Type", "text/plain"}, status: 401},
+		"form too large":               {method: "POST", body: form + strings.Repeat("x", 64<<10), headers: []string{"Content-Type", formType}, status: 401},
+		"header beside a large form":   {method: "POST", body: strings.Repeat("x", 1<<20), headers: []string{"Content-Type", formType, "Authorization", "Bearer " + token}, status: 200},
+		"header and cookie":            {headers: []string{"Cookie", "session=" + token, "Authorization", "Bearer " + token}, status: 400},
+		"header and query":             {query: "?access_token=" + token, headers: []string{"Authorization", "Bearer " + token}, status: 400},
+		"form and query":               {method: "POST", query: "?access_token=" + token, body: form, headers: []string{"Content-Type", formType}, status: 400},
+		"another scheme and a cookie":  {headers: []string{"Cookie", "session=" + token, "Authorization", "Basic YTpi"}, status: 200, private: true},
+		"nothing":                      {status: 401},
+		"form without a token":         {method: "POST", body: "a=1", headers: []string{"Content-Type", formType}, status: 401},
+		"malformed form and no token":  {method: "POST", body: "a=%zz", headers: []string{"Content-Type", formType}, status: 401},
+		"refused cookie stays private": {headers: []string{"Cookie", "session=abc"}, status: 401},
+	} {
+		t.Run(name, func(t *testing.T) {
+			method := "GET"
+			if test.method != "" {
+				method = test.method
+			}
+			headers := test.headers
+			if test.site != "" {
+				headers = append(headers, "Sec-Fetch-Site", test.site)
+			}
+			got := send(method, "/protected"+test.query, test.body, headers...)
+			require.Equal(t, test.status, got.status, got.body)
+			cache := got.header.Get("Cache-Control")
+			if test.status != 200 {
+				assert.Contains(t, cache, "private")
+				return
+			}
+			assert.Equal(t, test.private, cache == "private")
+			assert.Equal(t, "true "+k.account.ID.Hex()+" "+test.body, got.body, "the handler finds the body unread")
+		})
+	}
 }

@@ -16,47 +16,30 @@ import (
 
 	"github.com/oauthsv/oauthsv/grant"
 	"github.com/oauthsv/oauthsv/middleware"
+	"github.com/oauthsv/oauthsv/middleware/middlewaretest"
 	"github.com/oauthsv/oauthsv/store"
-	"github.com/oauthsv/oauthsv/store/memstore"
-	"github.com/oauthsv/oauthsv/tokens"
 )
 
 // authority is an issuer in another process, as far as a resource server sees it.
+// Its clock goes by itself, as that of another process does.
 type authority struct {
 	*httptest.Server
-	accounts *store.Accounts
-	server   *grant.Server
-	account  *store.Account
-	asked    atomic.Int64
-	broken   atomic.Pointer[http.HandlerFunc]
-	secret   string
+	kit     *middlewaretest.Kit
+	account *store.Account
+	asked   atomic.Int64
+	broken  atomic.Pointer[http.HandlerFunc]
+	secret  string
 }
 
 func newAuthority(t *testing.T) *authority {
 	t.Helper()
-	a := new(authority)
-	key, err := tokens.GenerateKey(tokens.HS512)
-	require.NoError(t, err)
-	keys, err := tokens.NewKeyring(key)
-	require.NoError(t, err)
-	issuer, err := tokens.NewIssuer(tokens.IssuerConfig{Keys: keys, Issuer: issuerURL})
-	require.NoError(t, err)
-	a.accounts, err = store.NewAccounts(store.Config{Backend: memstore.New()})
-	require.NoError(t, err)
-	a.account, err = a.accounts.Create(t.Context(), store.NewAccount{Name: "ada", Email: "ada@example.org", Groups: []string{"editors"}, NoPassword: true})
-	require.NoError(t, err)
-	auth, err := middleware.New(middleware.Config{Verifier: issuer.Verifier(), Accounts: a.accounts})
-	require.NoError(t, err)
 	secret, hash := grant.NewClientSecret()
-	a.secret = secret
 	clients, err := grant.NewClients(grant.Client{ID: "app"}, grant.Client{ID: "a p&i", SecretHash: hash, MayIntrospect: true})
 	require.NoError(t, err)
-	a.server, err = grant.NewServer(grant.Config{
-		Accounts: a.accounts, Issuer: issuer, Clients: clients, Logger: slog.New(slog.DiscardHandler),
-		MayIntrospect: auth.MayIntrospect(func(account *store.Account) bool { return account.InGroup("introspect") }),
-	})
-	require.NoError(t, err)
-	endpoint := a.server.IntrospectionHandler()
+	a := &authority{secret: secret}
+	a.kit = middlewaretest.New(t, middlewaretest.Config{Now: time.Now, Grant: func(c *grant.Config) { c.Clients = clients }})
+	a.account = a.kit.Account("ada", "editors")
+	endpoint := a.kit.Server.IntrospectionHandler()
 	a.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.asked.Add(1)
 		if broken := a.broken.Load(); broken != nil {
@@ -71,7 +54,7 @@ func newAuthority(t *testing.T) *authority {
 
 func (a *authority) issue(t *testing.T, id store.ID) *grant.Response {
 	t.Helper()
-	response, err := a.server.Issue(t.Context(), id, grant.Origin{ClientID: "app"})
+	response, err := a.kit.Server.Issue(t.Context(), id, grant.Origin{ClientID: "app"})
 	require.NoError(t, err)
 	return response
 }
@@ -98,9 +81,7 @@ func statusOf(protect func(http.Handler) http.Handler, token string) int {
 
 func TestIntrospection(t *testing.T) {
 	a := newAuthority(t)
-	service, err := a.accounts.Create(t.Context(), store.NewAccount{Name: "service", Email: "service@example.org", Groups: []string{"introspect"}, NoPassword: true})
-	require.NoError(t, err)
-	own := a.issue(t, service.ID)
+	own := a.issue(t, a.kit.Account("service", "introspect").ID)
 	for name, change := range map[string]func(*middleware.IntrospectionConfig){
 		"client secret": nil,
 		"bearer": func(c *middleware.IntrospectionConfig) {
@@ -125,7 +106,7 @@ func TestIntrospection(t *testing.T) {
 			assert.Equal(t, 400, statusOf(auth.Require, "a b"))
 			assert.Equal(t, asked, a.asked.Load(), "what has not the form of a token is nobody else's business")
 
-			require.NoError(t, a.accounts.EndSession(t.Context(), a.account.ID, response.SessionID))
+			require.NoError(t, a.kit.Accounts.EndSession(t.Context(), a.account.ID, response.SessionID))
 			assert.Equal(t, 401, statusOf(auth.Require, response.AccessToken), "at once")
 		})
 	}
@@ -145,10 +126,10 @@ func TestIntrospectionCache(t *testing.T) {
 	assert.Equal(t, int64(1), a.asked.Load())
 	assert.Equal(t, 403, statusOf(auth.RequireGroup("g"), response.AccessToken))
 	assert.Equal(t, int64(2), a.asked.Load(), "it asks before it refuses")
-	require.NoError(t, a.accounts.AddToGroup(t.Context(), a.account.ID, "g"))
+	require.NoError(t, a.kit.Accounts.AddToGroup(t.Context(), a.account.ID, "g"))
 	assert.Equal(t, 200, statusOf(auth.RequireGroup("g"), response.AccessToken), "a group of a moment ago")
 
-	require.NoError(t, a.accounts.EndSession(t.Context(), a.account.ID, response.SessionID))
+	require.NoError(t, a.kit.Accounts.EndSession(t.Context(), a.account.ID, response.SessionID))
 	assert.Equal(t, 200, statusOf(auth.Require, response.AccessToken), "the price of a cache")
 	now = now.Add(time.Minute)
 	assert.Equal(t, 401, statusOf(auth.Require, response.AccessToken))

@@ -15,7 +15,6 @@ import (
 
 	"github.com/oauthsv/oauthsv/middleware"
 	"github.com/oauthsv/oauthsv/store"
-	"github.com/oauthsv/oauthsv/store/memstore"
 	"github.com/oauthsv/oauthsv/tokens"
 )
 
@@ -41,7 +40,7 @@ func TestReasonOfRefusalIsLogged(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo} {
 				var log bytes.Buffer
-				auth, _, token := newAuth(t, memstore.New(), func(c *middleware.Config) {
+				auth, _, token := newAuth(t, func(c *middleware.Config) {
 					c.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: level}))
 					if test.finds != nil {
 						c.Accounts = finderFunc(func(context.Context, store.SessionRef) (*store.Account, error) { return nil, test.finds })
@@ -74,7 +73,7 @@ func TestReasonOfRefusalIsLogged(t *testing.T) {
 // BenchmarkRefused is a request that is refused while debug is off: the reason must
 // cost nothing then.
 func BenchmarkRefused(b *testing.B) {
-	auth, _, _ := newAuth(b, memstore.New(), func(c *middleware.Config) {
+	auth, _, _ := newAuth(b, func(c *middleware.Config) {
 		c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 		c.WriteError = func(http.ResponseWriter, *http.Request, *middleware.Error) {}
 	})

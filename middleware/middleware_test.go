@@ -3,6 +3,7 @@ package middleware_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -18,54 +19,15 @@ import (
 
 	"github.com/oauthsv/oauthsv/internal/mongotest"
 	"github.com/oauthsv/oauthsv/middleware"
+	"github.com/oauthsv/oauthsv/middleware/middlewaretest"
 	"github.com/oauthsv/oauthsv/store"
-	"github.com/oauthsv/oauthsv/store/boltstore"
-	"github.com/oauthsv/oauthsv/store/memstore"
 	"github.com/oauthsv/oauthsv/store/mongostore"
 	"github.com/oauthsv/oauthsv/tokens"
 )
 
-const issuerURL = "https://login.example.org"
-
-// newAuth makes an authenticator over a backend, and the token of an account's
-// session.
-func newAuth(t testing.TB, backend store.Backend, change func(*middleware.Config)) (*middleware.Authenticator, *store.Account, string) {
-	t.Helper()
-	key, err := tokens.GenerateKey(tokens.HS512)
-	require.NoError(t, err)
-	keys, err := tokens.NewKeyring(key)
-	require.NoError(t, err)
-	issuer, err := tokens.NewIssuer(tokens.IssuerConfig{Keys: keys, Issuer: issuerURL})
-	require.NoError(t, err)
-	verifier, err := tokens.NewVerifier(tokens.VerifierConfig{Keys: keys, Issuer: issuerURL})
-	require.NoError(t, err)
-	accounts, err := store.NewAccounts(store.Config{Backend: backend})
-	require.NoError(t, err)
-	account, err := accounts.Create(t.Context(), store.NewAccount{Name: "ada", Email: "ada@example.org", Groups: []string{"editors"}, NoPassword: true})
-	require.NoError(t, err)
-	state, err := accounts.StartSession(t.Context(), account, store.NewSession{ClientID: "app"})
-	require.NoError(t, err)
-	token, err := issuer.SignAccess(tokens.Claims{
-		Subject: account.ID.Hex(), ClientID: "app", SessionID: state.Session.ID, Generation: 1, Expiry: time.Now().Add(time.Hour),
-	})
-	require.NoError(t, err)
-	config := middleware.Config{Verifier: verifier, Accounts: accounts}
-	if change != nil {
-		change(&config)
-	}
-	auth, err := middleware.New(config)
-	require.NoError(t, err)
-	return auth, account, token
-}
-
-func request(token string) *http.Request {
-	r := httptest.NewRequest("GET", "/", nil)
-	r.Header.Set("Authorization", "Bearer "+token)
-	return r
-}
-
 func TestContext(t *testing.T) {
-	auth, account, token := newAuth(t, memstore.New(), nil)
+	k := newKit(t, middlewaretest.Config{})
+	auth, account, token := k.Auth, k.account, k.token
 	ran := false
 	auth.Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		ran = true
@@ -83,7 +45,7 @@ func TestContext(t *testing.T) {
 		assert.Equal(t, "app", client)
 		expiry, found := middleware.Expiry(r.Context())
 		assert.True(t, found)
-		assert.WithinDuration(t, time.Now().Add(time.Hour), expiry, time.Minute)
+		assert.True(t, expiry.Equal(k.Now().Add(15*time.Minute)), "%v", expiry)
 		assert.Equal(t, account.ID, middleware.MustAccountID(r.Context()))
 		assert.Equal(t, whole, middleware.MustAccount(r.Context()))
 		assert.Equal(t, session, middleware.MustFromContext(r.Context()).SessionID)
@@ -111,8 +73,8 @@ func TestContext(t *testing.T) {
 }
 
 func TestCallerByHand(t *testing.T) {
-	auth, account, _ := newAuth(t, memstore.New(), nil)
-	other, _, _ := newAuth(t, memstore.New(), nil)
+	auth, account, _ := newAuth(t, nil)
+	other, _, _ := newAuth(t, nil)
 	caller := &middleware.Caller{Account: account}
 	ctx := middleware.NewContext(t.Context(), caller)
 	assert.Equal(t, account.ID, middleware.MustAccountID(ctx))
@@ -153,7 +115,7 @@ func TestCallerByHand(t *testing.T) {
 
 // TestWithoutAccounts: a resource server that has no access to the accounts.
 func TestWithoutAccounts(t *testing.T) {
-	auth, account, token := newAuth(t, memstore.New(), func(c *middleware.Config) { c.Accounts = nil })
+	auth, account, token := newAuth(t, func(c *middleware.Config) { c.Accounts = nil })
 	ran := false
 	auth.Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		ran = true
@@ -180,7 +142,7 @@ func TestWithoutAccounts(t *testing.T) {
 func TestLooksAgainBeforeRefusing(t *testing.T) {
 	var groups []string
 	finder := &memoryFinder{now: func() []string { return groups }}
-	auth, _, token := newAuth(t, memstore.New(), func(c *middleware.Config) { c.Accounts = finder })
+	auth, _, token := newAuth(t, func(c *middleware.Config) { c.Accounts = finder })
 	inGroup := func(a *store.Account) bool { return a.InGroup("g") }
 	serve := func() (status int) {
 		recorder := httptest.NewRecorder()
@@ -231,7 +193,7 @@ func (f *memoryFinder) FindBySessionFresh(_ context.Context, ref store.SessionRe
 }
 
 func TestWithoutWrapper(t *testing.T) {
-	auth, account, token := newAuth(t, memstore.New(), nil)
+	auth, account, token := newAuth(t, nil)
 	caller, err := auth.AuthenticateRequest(request(token))
 	require.NoError(t, err)
 	assert.Equal(t, account.ID, caller.Account.ID)
@@ -260,7 +222,7 @@ func TestOwnAccountFinder(t *testing.T) {
 	finder := finderFunc(func(_ context.Context, ref store.SessionRef) (*store.Account, error) {
 		return &store.Account{ID: ref.AccountID, Name: "mine"}, nil
 	})
-	auth, account, token := newAuth(t, memstore.New(), func(c *middleware.Config) { c.Accounts = finder })
+	auth, account, token := newAuth(t, func(c *middleware.Config) { c.Accounts = finder })
 	caller, err := auth.Authenticate(t.Context(), token)
 	require.NoError(t, err)
 	assert.Equal(t, "mine", caller.Account.Name)
@@ -269,7 +231,7 @@ func TestOwnAccountFinder(t *testing.T) {
 	broken := finderFunc(func(context.Context, store.SessionRef) (*store.Account, error) {
 		return nil, errors.New("table is locked")
 	})
-	auth, _, token = newAuth(t, memstore.New(), func(c *middleware.Config) { c.Accounts = broken })
+	auth, _, token = newAuth(t, func(c *middleware.Config) { c.Accounts = broken })
 	_, err = auth.Authenticate(t.Context(), token)
 	var failure *middleware.Error
 	require.ErrorAs(t, err, &failure)
@@ -287,7 +249,7 @@ func (f finderFunc) FindBySessionFresh(ctx context.Context, ref store.SessionRef
 }
 
 func TestOwnErrorAnswers(t *testing.T) {
-	auth, _, _ := newAuth(t, memstore.New(), func(c *middleware.Config) {
+	auth, _, _ := newAuth(t, func(c *middleware.Config) {
 		c.WriteError = func(w http.ResponseWriter, _ *http.Request, err *middleware.Error) {
 			http.Error(w, "no: "+err.Code, http.StatusTeapot)
 		}
@@ -309,7 +271,7 @@ func TestOwnErrorAnswers(t *testing.T) {
 }
 
 func TestErrorTexts(t *testing.T) {
-	auth, _, _ := newAuth(t, memstore.New(), nil)
+	auth, _, _ := newAuth(t, nil)
 	_, err := auth.AuthenticateRequest(httptest.NewRequest("GET", "/", nil))
 	assert.EqualError(t, err, "middleware: status 401: middleware: no credentials")
 	_, err = auth.Authenticate(t.Context(), "abc")
@@ -319,7 +281,7 @@ func TestErrorTexts(t *testing.T) {
 
 // TestResponseWriterIsUntouched: the handler gets the very writer of the server.
 func TestResponseWriterIsUntouched(t *testing.T) {
-	auth, _, token := newAuth(t, memstore.New(), nil)
+	auth, _, token := newAuth(t, nil)
 	recorder := httptest.NewRecorder()
 	check := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { assert.Same(t, recorder, w) })
 	for _, handler := range []http.Handler{auth.Require(check), auth.Optional(check), auth.RequireGroup("editors")(check)} {
@@ -340,7 +302,7 @@ func (f *countingFinder) FindBySession(ctx context.Context, ref store.SessionRef
 
 func TestNestedWrappersLookUpOnce(t *testing.T) {
 	var finder *countingFinder
-	auth, _, token := newAuth(t, memstore.New(), func(c *middleware.Config) {
+	auth, _, token := newAuth(t, func(c *middleware.Config) {
 		finder = &countingFinder{AccountFinder: c.Accounts}
 		c.Accounts = finder
 	})
@@ -350,7 +312,7 @@ func TestNestedWrappersLookUpOnce(t *testing.T) {
 	assert.Equal(t, 1, finder.count)
 
 	// A caller that another authenticator let in is none of this one's.
-	other, _, _ := newAuth(t, memstore.New(), nil)
+	other, _, _ := newAuth(t, nil)
 	recorder = httptest.NewRecorder()
 	auth.Require(other.Require(http.NotFoundHandler())).ServeHTTP(recorder, request(token))
 	assert.Equal(t, 401, recorder.Code)
@@ -364,7 +326,10 @@ func TestConfigurationErrorsNameEachField(t *testing.T) {
 }
 
 func FuzzAuthenticateRequest(f *testing.F) {
-	auth, account, token := newAuth(f, memstore.New(), func(c *middleware.Config) { c.Cookie, c.Form, c.Query = "c", true, true })
+	auth, account, token := newAuth(f, func(c *middleware.Config) {
+		c.Cookie, c.Form, c.Query = "c", true, true
+		c.Logger = slog.New(slog.DiscardHandler)
+	})
 	f.Add("GET", "Bearer "+token, "", "", "")
 	f.Add("POST", "", "c=abc", "access_token=abc", "access_token=abc")
 	f.Fuzz(func(t *testing.T, method, authorization, cookie, query, body string) {
@@ -389,31 +354,18 @@ func FuzzAuthenticateRequest(f *testing.F) {
 
 // BenchmarkProtected is one request through the middleware.
 func BenchmarkProtected(b *testing.B) {
-	run := func(b *testing.B, backend store.Backend) {
-		auth, _, token := newAuth(b, backend, nil)
-		handler := auth.Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	mongotest.EachStore(b, func(b *testing.B, backend store.Backend) {
+		k := newKit(b, middlewaretest.Config{Backend: backend, Now: time.Now})
+		handler := k.Auth.Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			if _, found := middleware.AccountID(r.Context()); !found {
 				b.Error("no caller")
 			}
 		}))
-		r, recorder := request(token), httptest.NewRecorder()
+		r, recorder := request(k.token), httptest.NewRecorder()
 		b.ReportAllocs()
 		for b.Loop() {
 			handler.ServeHTTP(recorder, r)
 		}
-	}
-	b.Run("memstore", func(b *testing.B) { run(b, memstore.New()) })
-	b.Run("boltstore", func(b *testing.B) {
-		backend, err := boltstore.Open(b.TempDir() + "/bench.db")
-		require.NoError(b, err)
-		defer backend.Close()
-		run(b, backend)
-	})
-	b.Run("mongostore", func(b *testing.B) {
-		backend, err := mongostore.Open(b.Context(), mongotest.URI(b), mongostore.Config{})
-		require.NoError(b, err)
-		defer backend.Close()
-		run(b, backend)
 	})
 }
 
@@ -424,7 +376,7 @@ func BenchmarkFindOne(b *testing.B) {
 	backend, err := mongostore.Open(b.Context(), uri, mongostore.Config{})
 	require.NoError(b, err)
 	defer backend.Close()
-	_, account, _ := newAuth(b, backend, nil)
+	account := newKit(b, middlewaretest.Config{Backend: backend}).account
 
 	client, err := mongo.Connect(b.Context(), options.Client().ApplyURI(uri))
 	require.NoError(b, err)
