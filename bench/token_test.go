@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -23,11 +22,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/oauthsv/oauthsv/grant"
+	"github.com/oauthsv/oauthsv/middleware/middlewaretest"
 	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/store/boltstore"
 	"github.com/oauthsv/oauthsv/store/memstore"
 	"github.com/oauthsv/oauthsv/store/password"
-	"github.com/oauthsv/oauthsv/tokens"
 )
 
 // clear compares passwords in the clear, as the others' memory stores do, so that
@@ -42,22 +41,19 @@ func (clear) Verify(_ context.Context, password string, stored func() (string, e
 	return hash == "clear:"+password, false, err
 }
 
-// ours is our token endpoint over a backend, with the account root.
+// ours is our token endpoint over a backend, with the account root. Its clock and
+// its costs are those of a server, not those of a test.
 func ours(tb testing.TB, backend store.Backend, hasher store.PasswordHasher) http.Handler {
 	tb.Helper()
-	// A user has a few sessions, not as many as the benchmark logs in.
-	accounts, err := store.NewAccounts(store.Config{Backend: backend, Passwords: hasher, MaxSessions: 4})
-	require.NoError(tb, err)
-	_, _, err = accounts.EnsureRoot(tb.Context(), "root", "root@localhost", "secret")
-	require.NoError(tb, err)
-	_, _, keys, _ := issue(tb, tokens.HS512)
-	issuer, err := tokens.NewIssuer(tokens.IssuerConfig{Keys: keys, Issuer: issuerURL})
-	require.NoError(tb, err)
-	server, err := grant.NewServer(grant.Config{
-		Accounts: accounts, Issuer: issuer, Event: func(context.Context, grant.Event) {}, Logger: slog.New(slog.DiscardHandler),
+	kit := middlewaretest.New(tb, middlewaretest.Config{
+		Backend: backend, Issuer: issuerURL, Now: time.Now,
+		// A user has a few sessions, not as many as the benchmark logs in.
+		Store: func(c *store.Config) { c.Passwords, c.MaxSessions = hasher, 4 },
+		Grant: func(c *grant.Config) { c.Event = func(context.Context, grant.Event) {} },
 	})
+	_, _, err := kit.Accounts.EnsureRoot(tb.Context(), "root", "root@localhost", "secret")
 	require.NoError(tb, err)
-	return server.TokenHandler()
+	return kit.Server.TokenHandler()
 }
 
 func fositeServer(tb testing.TB) http.Handler {

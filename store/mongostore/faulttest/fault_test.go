@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -21,49 +20,31 @@ import (
 
 	"github.com/oauthsv/oauthsv/grant"
 	"github.com/oauthsv/oauthsv/internal/mongotest"
-	"github.com/oauthsv/oauthsv/middleware"
+	"github.com/oauthsv/oauthsv/middleware/middlewaretest"
 	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/store/mongostore"
-	"github.com/oauthsv/oauthsv/store/password"
-	"github.com/oauthsv/oauthsv/tokens"
 )
 
 const timeout = 500 * time.Millisecond
 
-// kit is the whole kit over a database behind a proxy.
+// kit is the whole kit over a database behind a proxy. Its clock goes by itself: what
+// hangs takes time.
 type kit struct {
-	t        *testing.T
-	backend  *mongostore.Store
-	accounts *store.Accounts
-	server   *grant.Server
-	web      *httptest.Server
-	client   *http.Client
+	*middlewaretest.Kit
+	t       *testing.T
+	backend *mongostore.Store
+	web     *httptest.Server
+	client  *http.Client
 }
 
 func newKit(t *testing.T, uri string) *kit {
 	t.Helper()
-	k := &kit{t: t}
-	var err error
-	k.backend, err = mongostore.Open(t.Context(), uri, mongostore.Config{Timeout: timeout})
+	backend, err := mongostore.Open(t.Context(), uri, mongostore.Config{Timeout: timeout})
 	require.NoError(t, err)
-	hasher, err := password.New(password.Config{Memory: 8, Iterations: 1})
-	require.NoError(t, err)
-	k.accounts, err = store.NewAccounts(store.Config{Backend: k.backend, Passwords: hasher})
-	require.NoError(t, err)
-	key, err := tokens.GenerateKey(tokens.HS512)
-	require.NoError(t, err)
-	keys, err := tokens.NewKeyring(key)
-	require.NoError(t, err)
-	const issuerURL = "https://login.example.org"
-	issuer, err := tokens.NewIssuer(tokens.IssuerConfig{Keys: keys, Issuer: issuerURL})
-	require.NoError(t, err)
-	k.server, err = grant.NewServer(grant.Config{Accounts: k.accounts, Issuer: issuer, Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	auth, err := middleware.New(middleware.Config{Verifier: issuer.Verifier(), Accounts: k.accounts})
-	require.NoError(t, err)
+	k := &kit{Kit: middlewaretest.New(t, middlewaretest.Config{Backend: backend, Now: time.Now}), t: t, backend: backend}
 	mux := http.NewServeMux()
-	k.server.Mount(mux)
-	mux.Handle("/protected", auth.Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+	k.Server.Mount(mux)
+	mux.Handle("/protected", k.Auth.Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
 	k.web = httptest.NewServer(mux)
 	// A request that hangs ends in an error of the client, which counts as other.
 	k.client = &http.Client{Timeout: 10 * timeout, Transport: &http.Transport{}}
@@ -112,9 +93,9 @@ type user struct {
 
 func (k *kit) newUser(name string) *user {
 	k.t.Helper()
-	account, err := k.accounts.Create(k.t.Context(), store.NewAccount{Name: name, Email: name + "@example.org", NoPassword: true})
+	account, err := k.Accounts.Create(k.t.Context(), store.NewAccount{Name: name, Email: name + "@example.org", NoPassword: true})
 	require.NoError(k.t, err)
-	response, err := k.server.Issue(k.t.Context(), account.ID, grant.Origin{})
+	response, err := k.Server.Issue(k.t.Context(), account.ID, grant.Origin{})
 	require.NoError(k.t, err)
 	return &user{k: k, name: name, id: account.ID, tokens: *response}
 }
@@ -175,7 +156,7 @@ func (u *user) count() {
 // create makes accounts and tells which of them were said to be made.
 func (u *user) create(round int) (name string, made bool) {
 	name = fmt.Sprintf("%s-%d", u.name, round)
-	_, err := u.k.accounts.Create(context.Background(), store.NewAccount{Name: name, Email: name + "@example.org", NoPassword: true})
+	_, err := u.k.Accounts.Create(context.Background(), store.NewAccount{Name: name, Email: name + "@example.org", NoPassword: true})
 	if err != nil {
 		assert.ErrorIs(u.k.t, err, store.ErrUnavailable)
 	}

@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/oauthsv/oauthsv/internal/mongotest"
+	"github.com/oauthsv/oauthsv/middleware/middlewaretest"
 	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/store/mongostore"
-	"github.com/oauthsv/oauthsv/store/password"
 )
 
 // wireKit is an account service behind a wireProxy, and a look past the proxy.
@@ -35,10 +35,7 @@ func newWireKit(t *testing.T, uri string, config mongostore.Config) *wireKit {
 		return backend
 	}
 	k.direct, k.backend = open(uri, mongostore.Config{}), open(k.uri, config)
-	hasher, err := password.New(password.Config{Memory: 8, Iterations: 1})
-	require.NoError(t, err)
-	k.accounts, err = store.NewAccounts(store.Config{Backend: k.backend, Passwords: hasher})
-	require.NoError(t, err)
+	k.accounts = middlewaretest.New(t, middlewaretest.Config{Backend: k.backend, Now: time.Now}).Accounts
 	return k
 }
 
