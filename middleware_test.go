@@ -115,7 +115,7 @@ func (k *kit) tokens(got answer) (response grant.Response) {
 	return response
 }
 
-func TestRefreshRotates(t *testing.T) {
+func TestRefreshRotatesAndReuseEndsTheSession(t *testing.T) {
 	mongotest.EachStore(t, func(t *testing.T, backend store.Backend) {
 		k := newKit(t, middlewaretest.Config{Backend: backend})
 		first := k.login()
@@ -143,9 +143,9 @@ func TestRefreshRotates(t *testing.T) {
 	})
 }
 
-// TestLostReply: the answer to a refresh never came; the client asks again, a month
-// later even, and again. Each answer voids the one before.
-func TestLostReply(t *testing.T) {
+// TestLostReplyIsGivenAgain: the answer to a refresh never came; the client asks
+// again, a month later even, and again. Each answer voids the one before.
+func TestLostReplyIsGivenAgain(t *testing.T) {
 	mongotest.EachStore(t, func(t *testing.T, backend store.Backend) {
 		k := newKit(t, middlewaretest.Config{Backend: backend})
 		first := k.login()
@@ -175,9 +175,10 @@ func TestLostReply(t *testing.T) {
 	})
 }
 
-// TestQuietThief: a thief refreshes before the owner and uses nothing until the
-// owner has asked again. The owner's next answered refresh finds the thief out.
-func TestQuietThief(t *testing.T) {
+// TestQuietThiefIsFoundOut: a thief refreshes before the owner and uses nothing
+// until the owner has asked again. The owner's next answered refresh finds the
+// thief out.
+func TestQuietThiefIsFoundOut(t *testing.T) {
 	mongotest.EachStore(t, func(t *testing.T, backend store.Backend) {
 		k := newKit(t, middlewaretest.Config{Backend: backend})
 		stolen := k.login().RefreshToken
@@ -203,9 +204,9 @@ func TestQuietThief(t *testing.T) {
 	})
 }
 
-// TestConcurrentLateRetries: many callers at once ask again for a reply that was
-// lost. The generation moves by exactly one, and everybody gets it.
-func TestConcurrentLateRetries(t *testing.T) {
+// TestConcurrentLateRetriesMoveOneGeneration: many callers at once ask again for a
+// reply that was lost. The generation moves by exactly one, and everybody gets it.
+func TestConcurrentLateRetriesMoveOneGeneration(t *testing.T) {
 	mongotest.EachStore(t, func(t *testing.T, backend store.Backend) {
 		k := newKit(t, middlewaretest.Config{Backend: backend})
 		first := k.login()
@@ -229,7 +230,7 @@ func TestConcurrentLateRetries(t *testing.T) {
 	})
 }
 
-func TestExpiry(t *testing.T) {
+func TestNoTokenOutlivesItsSession(t *testing.T) {
 	mongotest.EachStore(t, func(t *testing.T, backend store.Backend) {
 		k := newKit(t, middlewaretest.Config{Backend: backend, Store: func(c *store.Config) {
 			c.RefreshTTL, c.SessionTTL = time.Hour, 90*time.Minute
@@ -253,7 +254,7 @@ func TestExpiry(t *testing.T) {
 	})
 }
 
-func TestConcurrentRefreshes(t *testing.T) {
+func TestConcurrentRefreshesMoveOneGeneration(t *testing.T) {
 	mongotest.EachStore(t, func(t *testing.T, backend store.Backend) {
 		k := newKit(t, middlewaretest.Config{Backend: backend})
 		first := k.login()
@@ -281,9 +282,9 @@ func (k *kit) refreshAtOnce(callers int, refreshToken string) []grant.Response {
 	return answers
 }
 
-// TestOutage: a store that does not answer is 503 with Retry-After everywhere,
-// and never looks like a bad token.
-func TestOutage(t *testing.T) {
+// TestOutageNeverLooksLikeABadToken: a store that does not answer is 503 with
+// Retry-After everywhere, and never looks like a bad token.
+func TestOutageNeverLooksLikeABadToken(t *testing.T) {
 	mongotest.EachStore(t, func(t *testing.T, backend store.Backend) {
 		closer, canEnd := backend.(io.Closer)
 		if !canEnd {

@@ -19,7 +19,7 @@ import (
 	"github.com/oauthsv/oauthsv/store/memstore"
 )
 
-func TestClients(t *testing.T) {
+func TestClientsMustAuthenticate(t *testing.T) {
 	secret, hash := grant.NewClientSecret()
 	oddSecret := "p%:+ " + secret
 	oddHash, err := grant.HashClientSecret(oddSecret)

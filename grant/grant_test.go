@@ -21,7 +21,7 @@ import (
 	"github.com/oauthsv/oauthsv/tokens"
 )
 
-func TestGoCalls(t *testing.T) {
+func TestGoCallsReturnTypedErrors(t *testing.T) {
 	server, account := newServer(t, memstore.New(), nil)
 	ctx := t.Context()
 	response, err := server.Password(ctx, grant.PasswordRequest{Username: "ada", Password: middlewaretest.Password})
@@ -47,9 +47,9 @@ func TestGoCalls(t *testing.T) {
 	assert.ErrorIs(t, err, store.ErrNotFound)
 }
 
-// TestIssueForADisabledAccount: an administrator is told what is wrong, and no login
-// has failed.
-func TestIssueForADisabledAccount(t *testing.T) {
+// TestIssueSaysThatAnAccountIsDisabled: an administrator is told what is wrong, and
+// no login has failed.
+func TestIssueSaysThatAnAccountIsDisabled(t *testing.T) {
 	var events []grant.EventType
 	var accounts *store.Accounts
 	server, account := newServer(t, memstore.New(), func(c *grant.Config) {
@@ -75,7 +75,7 @@ func TestErrorTextNamesTheCause(t *testing.T) {
 	assert.EqualError(t, err, "grant: temporarily_unavailable: try again later: context canceled")
 }
 
-func TestRecordOrigin(t *testing.T) {
+func TestOriginIsRecordedOnlyIfAskedFor(t *testing.T) {
 	for _, record := range []bool{false, true} {
 		backend := memstore.New()
 		server, account := newServer(t, backend, func(c *grant.Config) { c.RecordOrigin = record })
@@ -96,9 +96,9 @@ func TestRecordOrigin(t *testing.T) {
 	}
 }
 
-// TestLog: what is logged by default names accounts by id, holds no secret, and
-// cannot be forged into another line.
-func TestLog(t *testing.T) {
+// TestLogHoldsNoSecret: what is logged by default names accounts by id, holds no
+// secret, and cannot be forged into another line.
+func TestLogHoldsNoSecret(t *testing.T) {
 	var log bytes.Buffer
 	server, account := newServer(t, memstore.New(), func(c *grant.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	web := httptest.NewServer(server.TokenHandler())

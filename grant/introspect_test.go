@@ -12,7 +12,7 @@ import (
 	"github.com/oauthsv/oauthsv/store"
 )
 
-func TestIntrospection(t *testing.T) {
+func TestIntrospectionAnswersWhoMayAsk(t *testing.T) {
 	mongotest.EachStore(t, func(t *testing.T, backend store.Backend) {
 		k := newKit(t, middlewaretest.Config{Backend: backend})
 		server := k.Account("server", "introspect")

@@ -11,8 +11,9 @@ import (
 	"github.com/oauthsv/oauthsv/tokens"
 )
 
-// TestMetadata: where the endpoints are, and what they take, follows from the server.
-func TestMetadata(t *testing.T) {
+// TestMetadataFollowsTheConfiguration: where the endpoints are, and what they take,
+// follows from the server.
+func TestMetadataFollowsTheConfiguration(t *testing.T) {
 	clients, err := grant.NewClients(grant.Client{ID: "app"})
 	require.NoError(t, err)
 	const basic, post, none = "client_secret_basic", "client_secret_post", "none"
@@ -61,7 +62,7 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
-func TestKeysAreMetadata(t *testing.T) {
+func TestOnlyPublicKeysArePublished(t *testing.T) {
 	k := newKit(t, middlewaretest.Config{})
 	const metadata, jwks = "/.well-known/oauth-authorization-server", "/.well-known/jwks.json"
 	assert.JSONEq(t, `{"keys":[]}`, k.send("GET", jwks, "").body, "a shared secret is never published")

@@ -77,7 +77,7 @@ func TestAnnouncedLengthCostsNothing(t *testing.T) {
 	}
 }
 
-func TestBodyBound(t *testing.T) {
+func TestBodyOverTheBoundIsRefused(t *testing.T) {
 	web := httptest.NewServer(newEndpoints(t))
 	defer web.Close()
 	const bound = 64 << 10

@@ -13,7 +13,7 @@ import (
 	"github.com/oauthsv/oauthsv/store"
 )
 
-func TestRevocation(t *testing.T) {
+func TestRevocationEndsOneSession(t *testing.T) {
 	mongotest.EachStore(t, func(t *testing.T, backend store.Backend) {
 		k := newKit(t, middlewaretest.Config{Backend: backend})
 		revoke := func(token string) answer {

@@ -16,7 +16,7 @@ import (
 	"github.com/oauthsv/oauthsv/store/password"
 )
 
-func TestTokenSuccess(t *testing.T) {
+func TestGoodCredentialsGetTokens(t *testing.T) {
 	mongotest.EachStore(t, func(t *testing.T, backend store.Backend) {
 		k := newKit(t, middlewaretest.Config{Backend: backend, Grant: func(c *grant.Config) { c.AcceptJSON = true }})
 		for name, test := range map[string]struct{ contentType, body string }{
@@ -48,7 +48,7 @@ func TestTokenSuccess(t *testing.T) {
 	})
 }
 
-func TestTokenErrors(t *testing.T) {
+func TestBadTokenRequestIsRefused(t *testing.T) {
 	mongotest.EachStore(t, func(t *testing.T, backend store.Backend) {
 		k := newKit(t, middlewaretest.Config{Backend: backend})
 		require.NoError(t, k.Accounts.Disable(t.Context(), k.Account("grace").ID))
@@ -153,7 +153,7 @@ func TestNoAnswerTellsNames(t *testing.T) {
 	})
 }
 
-func TestOverloadedHasher(t *testing.T) {
+func TestOverloadedHasherIsAnOutage(t *testing.T) {
 	k := newKit(t, middlewaretest.Config{})
 	busy := newKit(t, middlewaretest.Config{Store: func(c *store.Config) { c.Passwords = onceHasher{PasswordHasher: c.Passwords} }})
 	for _, form := range []string{passwordForm, "grant_type=password&username=nobody&password=x"} {
@@ -172,7 +172,7 @@ func (onceHasher) Verify(context.Context, string, func() (string, error)) (bool,
 	return false, false, password.ErrOverloaded
 }
 
-func TestApprove(t *testing.T) {
+func TestApproveIsAskedAfterThePassword(t *testing.T) {
 	k := newKit(t, middlewaretest.Config{Grant: func(c *grant.Config) {
 		c.Approve = func(_ context.Context, account *store.Account, request grant.PasswordRequest) error {
 			switch request.ClientID {
@@ -201,7 +201,7 @@ func TestApprove(t *testing.T) {
 	assert.Len(t, sessions, 1)
 }
 
-func TestSessionEvictedEvent(t *testing.T) {
+func TestEvictionIsAnEvent(t *testing.T) {
 	k := newKit(t, middlewaretest.Config{Store: func(c *store.Config) { c.MaxSessions = 1 }})
 	first := k.login()
 	k.login()

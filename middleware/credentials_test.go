@@ -13,9 +13,9 @@ import (
 	"github.com/oauthsv/oauthsv/middleware/middlewaretest"
 )
 
-// TestMalformedPairs: a pair that cannot be read may be a second token. GOOD stands
-// for a good token.
-func TestMalformedPairs(t *testing.T) {
+// TestMalformedPairMayBeASecondToken: a pair that cannot be read may be a second
+// token. GOOD stands for a good token.
+func TestMalformedPairMayBeASecondToken(t *testing.T) {
 	var token string
 	places := map[string]func(pairs string) *http.Request{
 		"query": func(pairs string) *http.Request { return httptest.NewRequest("GET", "/?"+pairs, nil) },
@@ -84,7 +84,7 @@ func TestMalformedPairs(t *testing.T) {
 	assert.Equal(t, 400, recorder.Code)
 }
 
-func TestOtherPlaces(t *testing.T) {
+func TestTokenComesFromOnePlaceOnly(t *testing.T) {
 	k := newKit(t, middlewaretest.Config{Middleware: func(c *middleware.Config) {
 		c.Cookie, c.Form, c.Query = "session", true, true
 	}})

@@ -79,7 +79,7 @@ func statusOf(protect func(http.Handler) http.Handler, token string) int {
 	return recorder.Code
 }
 
-func TestIntrospection(t *testing.T) {
+func TestIntrospectionFindsTheCaller(t *testing.T) {
 	a := newAuthority(t)
 	own := a.issue(t, a.kit.Account("service", "introspect").ID)
 	for name, change := range map[string]func(*middleware.IntrospectionConfig){
@@ -112,7 +112,7 @@ func TestIntrospection(t *testing.T) {
 	}
 }
 
-func TestIntrospectionCache(t *testing.T) {
+func TestIntrospectionCacheAsksBeforeItRefuses(t *testing.T) {
 	a := newAuthority(t)
 	now := time.Now()
 	auth := a.resourceServer(t, func(c *middleware.IntrospectionConfig) {
@@ -143,9 +143,9 @@ func TestIntrospectionCache(t *testing.T) {
 	assert.Equal(t, 401, statusOf(auth.Require, late.AccessToken), "nothing outlives the token")
 }
 
-// TestIntrospectionOutage: an issuer that does not answer is no reason to call a token
-// bad.
-func TestIntrospectionOutage(t *testing.T) {
+// TestIntrospectionOutageIsNoBadToken: an issuer that does not answer is no reason
+// to call a token bad.
+func TestIntrospectionOutageIsNoBadToken(t *testing.T) {
 	a := newAuthority(t)
 	good := a.issue(t, a.account.ID).AccessToken
 	for name, broken := range map[string]http.HandlerFunc{

@@ -25,7 +25,7 @@ import (
 	"github.com/oauthsv/oauthsv/tokens"
 )
 
-func TestContext(t *testing.T) {
+func TestHandlerFindsItsCaller(t *testing.T) {
 	k := newKit(t, middlewaretest.Config{})
 	auth, account, token := k.Auth, k.account, k.token
 	ran := false
@@ -72,7 +72,7 @@ func TestContext(t *testing.T) {
 	}
 }
 
-func TestCallerByHand(t *testing.T) {
+func TestCallerByHandPassesItsOwnWrappersOnly(t *testing.T) {
 	auth, account, _ := newAuth(t, nil)
 	other, _, _ := newAuth(t, nil)
 	caller := &middleware.Caller{Account: account}
@@ -113,8 +113,9 @@ func TestCallerByHand(t *testing.T) {
 	}
 }
 
-// TestWithoutAccounts: a resource server that has no access to the accounts.
-func TestWithoutAccounts(t *testing.T) {
+// TestWithoutAccountsAGenuineTokenIsEnough: a resource server that has no access to
+// the accounts.
+func TestWithoutAccountsAGenuineTokenIsEnough(t *testing.T) {
 	auth, account, token := newAuth(t, func(c *middleware.Config) { c.Accounts = nil })
 	ran := false
 	auth.Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -192,7 +193,7 @@ func (f *memoryFinder) FindBySessionFresh(_ context.Context, ref store.SessionRe
 	return &store.Account{ID: ref.AccountID, Groups: f.now()}, f.err
 }
 
-func TestWithoutWrapper(t *testing.T) {
+func TestAuthenticateReturnsTypedErrors(t *testing.T) {
 	auth, account, token := newAuth(t, nil)
 	caller, err := auth.AuthenticateRequest(request(token))
 	require.NoError(t, err)
@@ -217,8 +218,8 @@ func TestWithoutWrapper(t *testing.T) {
 	assert.Contains(t, recorder.Header().Get("WWW-Authenticate"), "insufficient_scope")
 }
 
-// TestOwnAccountFinder: the account comes from a table of the user's own.
-func TestOwnAccountFinder(t *testing.T) {
+// TestOwnAccountFinderIsAsked: the account comes from a table of the user's own.
+func TestOwnAccountFinderIsAsked(t *testing.T) {
 	finder := finderFunc(func(_ context.Context, ref store.SessionRef) (*store.Account, error) {
 		return &store.Account{ID: ref.AccountID, Name: "mine"}, nil
 	})
@@ -248,7 +249,7 @@ func (f finderFunc) FindBySessionFresh(ctx context.Context, ref store.SessionRef
 	return f(ctx, ref)
 }
 
-func TestOwnErrorAnswers(t *testing.T) {
+func TestWriteErrorReplacesTheAnswer(t *testing.T) {
 	auth, _, _ := newAuth(t, func(c *middleware.Config) {
 		c.WriteError = func(w http.ResponseWriter, _ *http.Request, err *middleware.Error) {
 			http.Error(w, "no: "+err.Code, http.StatusTeapot)
@@ -270,7 +271,7 @@ func TestOwnErrorAnswers(t *testing.T) {
 	assert.Contains(t, recorder.Header().Get("WWW-Authenticate"), "Bearer")
 }
 
-func TestErrorTexts(t *testing.T) {
+func TestErrorTextNamesStatusAndCause(t *testing.T) {
 	auth, _, _ := newAuth(t, nil)
 	_, err := auth.AuthenticateRequest(httptest.NewRequest("GET", "/", nil))
 	assert.EqualError(t, err, "middleware: status 401: middleware: no credentials")

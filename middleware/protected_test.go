@@ -16,7 +16,7 @@ import (
 	"github.com/oauthsv/oauthsv/tokens"
 )
 
-func TestProtectedRows(t *testing.T) {
+func TestCredentialsDecideTheAnswer(t *testing.T) {
 	mongotest.EachStore(t, func(t *testing.T, backend store.Backend) {
 		k := newKit(t, middlewaretest.Config{
 			Backend:    backend,
