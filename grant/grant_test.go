@@ -149,11 +149,17 @@ func TestConfigurationErrorsNameEachField(t *testing.T) {
 }
 
 func FuzzHandler(f *testing.F) {
-	server, _ := newServer(f, memstore.New(), func(c *grant.Config) {
-		c.AcceptJSON = true
-		c.Logger = slog.New(slog.DiscardHandler)
+	k := middlewaretest.New(f, middlewaretest.Config{
+		// Else the first failed logins hide what is behind them.
+		Store: func(c *store.Config) { c.Throttle = store.Throttle{FreeFailures: -1, AddressFailures: -1} },
+		Grant: func(c *grant.Config) {
+			c.AcceptJSON = true
+			c.Event = func(context.Context, grant.Event) {}
+			c.Logger = slog.New(slog.DiscardHandler)
+		},
 	})
-	handler := server.TokenHandler()
+	k.Account("ada")
+	handler := k.Server.TokenHandler()
 	f.Add("POST", "application/x-www-form-urlencoded", "a=b", passwordForm, "Basic YTpi")
 	f.Add("POST", "application/json", "", `{"grant_type":"refresh_token","refresh_token":"a.b.c"}`, "")
 	f.Fuzz(func(t *testing.T, method, contentType, query, body, authorization string) {
