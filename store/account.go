@@ -13,15 +13,16 @@ import (
 // ID is an account's ObjectID.
 type ID = primitive.ObjectID
 
-// NilID is the zero ID, which no account has.
+// NilID is the zero ID. No account has it.
 var NilID = primitive.NilObjectID
 
-var errID = errors.New("store: an account id is 24 lower-case hexadecimal digits")
+var errID = errors.New("store: an account id must be 24 lower-case hexadecimal digits")
 
-// NewID makes a new ID.
+// NewID returns a new ID.
 func NewID() ID { return primitive.NewObjectID() }
 
-// ParseID reads an ID as String writes it: 24 lower-case hexadecimal digits.
+// ParseID parses an ID from the form that ID.Hex returns: 24 lower-case hexadecimal
+// digits.
 func ParseID(text string) (ID, error) {
 	var id ID
 	if len(text) != 2*len(id) {
@@ -40,47 +41,52 @@ func ParseID(text string) (ID, error) {
 
 // Account is the record of a person or service that can log in.
 //
-// An *Account that this package hands out is a snapshot that goroutines share: it
-// must not be changed. Inside [Backend.Update] it is the caller's own. The bson
-// tags are the names in the record, in MongoDB as in a bolt file; JSON leaves out
-// what is not for the eyes of others.
+// Goroutines share each *Account that this package returns, so do not change it:
+// change the copy that [Account.Clone] returns.
+//
+// The bson tags name the members of the record, in MongoDB and in a bolt file. The
+// JSON form leaves out what other people must not see.
 type Account struct {
 	ID ID `bson:"_id" json:"account_id"`
 	// Name is unique, prepared with PrepareName.
 	Name string `bson:"name" json:"name"`
-	// Email is the address as it was given, for mail to go to. EmailKey is its
-	// form for comparison, unique, prepared with PrepareEmail.
+	// Email is the address as the user wrote it. Send mail to it. EmailKey is the
+	// form that is compared: unique, and prepared with PrepareEmail.
 	Email    string `bson:"email" json:"email"`
 	EmailKey string `bson:"email_key" json:"-"`
 	// Phone is optional and not unique.
 	Phone string `bson:"phone,omitempty" json:"phone,omitempty"`
-	// PasswordHash is empty where no password lets in.
+	// PasswordHash is empty if the account has no password. Nobody can then log in
+	// with one.
 	PasswordHash string `bson:"password_hash" json:"-"`
-	// Groups is sorted.
+	// Groups is sorted and holds no group twice.
 	Groups   []string `bson:"groups" json:"groups"`
 	Disabled bool     `bson:"disabled" json:"disabled"`
 
-	// Times are in UTC, to the millisecond. LastAction is the last login, refresh,
-	// or first use of what a refresh gave.
+	// Created, Modified and LastAction are in UTC, to the millisecond. Modified is
+	// the last change of the account itself, such as a new password or group.
+	// LastAction is the last login, the last refresh, or the first use of a token
+	// from a refresh.
 	Created    time.Time `bson:"created" json:"created"`
 	Modified   time.Time `bson:"modified" json:"modified"`
 	LastAction time.Time `bson:"last_action" json:"last_action"`
 
 	Sessions []Session `bson:"sessions" json:"-"`
 
-	// Format is the version of the record's layout. Records without it have
-	// version 1. See RecordFormat.
+	// Format is the version of the record's layout, see RecordFormat. A record
+	// without it has version 1.
 	Format int32 `bson:"format,omitempty" json:"-"`
-	// Unknown holds the members of the record that this version of the package does
-	// not know, because a newer version wrote them. A backend writes them back as
-	// they are, so that two versions can run side by side during an upgrade.
+	// Unknown holds members of the record that a newer version of this package
+	// wrote and this version does not know. A backend writes them back unchanged, so
+	// that two versions can run side by side during an upgrade.
 	Unknown map[string]any `bson:",inline" json:"-"`
 }
 
-// RecordFormat is the version of the layout of an account's record that this
-// package writes. A change that older programs can ignore keeps the version: they
-// preserve members they do not know. A change that they would get wrong raises it,
-// and an older program then answers [ErrUnavailable] for such a record.
+// RecordFormat is the version of the layout of account records that this package
+// writes. It grows only with a change that an older program would misread. The older
+// program then returns [ErrUnavailable] for the record. A new member that older
+// programs can ignore does not change the version, because they preserve members
+// they do not know.
 const RecordFormat = 1
 
 // Session is one login.
@@ -89,39 +95,41 @@ type Session struct {
 	ID string `bson:"id"`
 	// ClientID is the client that logged in.
 	ClientID string `bson:"client_id"`
-	// UserAgent and Address say from where the login came, where the caller
-	// chose to record it.
+	// UserAgent and Address are what the caller of StartSession recorded about the
+	// origin of the login. They may be empty.
 	UserAgent string `bson:"user_agent,omitempty"`
 	Address   string `bson:"address,omitempty"`
 
 	// Generation starts at 1 and grows by 1 with each new pair of tokens.
 	Generation int64 `bson:"generation"`
-	// RotationID is random and new with each generation. A call that looks again,
-	// because the reply to its write was lost, finds its own write by it.
+	// RotationID is random and new with each generation. When a call loses the reply
+	// to its write and reads the record again, it recognizes its own write by it.
 	RotationID int64 `bson:"rotation_id"`
-	// Used says that an access token of this generation has been accepted.
+	// Used reports whether an access token of this generation has been accepted.
 	Used bool `bson:"used"`
-	// Recovered counts the generations since the last rotation that replaced one
-	// whose reply was lost. RecoveredAt is when the latest of them was issued. Both
-	// are zero where there was none.
+	// Recovered counts the lost replies since the last rotation: each one was made
+	// good by a new generation. RecoveredAt is when the latest of these generations
+	// was issued. Both are zero if no reply was lost.
 	Recovered   int64     `bson:"recovered,omitempty"`
 	RecoveredAt time.Time `bson:"recovered_at,omitempty"`
 
 	Created time.Time `bson:"created"`
-	// Rotated is the last rotation, at first the login.
+	// Rotated is the time of the last rotation, or of the login before the first
+	// rotation.
 	Rotated time.Time `bson:"rotated"`
-	// Expires is the end of the session unless it is refreshed, in whole seconds.
+	// Expires is when the session ends if it is not refreshed, in whole seconds.
 	Expires time.Time `bson:"expires"`
 
-	// Unknown is to the session what Account.Unknown is to the account.
+	// Unknown holds members of the session that this version does not know, as
+	// Account.Unknown does for the account.
 	Unknown map[string]any `bson:",inline"`
 }
 
-// Proven is the generation whose refresh token was presented at the last rotation,
-// 0 before the first one.
+// Proven returns the generation whose refresh token was presented at the last
+// rotation, or 0 before the first rotation.
 func (s *Session) Proven() int64 { return s.Generation - 1 - s.Recovered }
 
-// Issued is when the current generation was issued.
+// Issued returns the time at which the current generation was issued.
 func (s *Session) Issued() time.Time {
 	if s.RecoveredAt.IsZero() {
 		return s.Rotated
@@ -129,7 +137,8 @@ func (s *Session) Issued() time.Time {
 	return s.RecoveredAt
 }
 
-// Clone is a deep copy, which may be changed.
+// Clone returns a copy that may be changed, except for the maps Unknown: the copy
+// shares them with the original.
 func (a *Account) Clone() *Account {
 	clone := *a
 	clone.Groups = slices.Clone(a.Groups)
@@ -137,19 +146,20 @@ func (a *Account) Clone() *Account {
 	return &clone
 }
 
-// InGroup tells whether the account is in the group.
+// InGroup reports whether the account is in the group.
 func (a *Account) InGroup(group string) bool {
 	_, found := slices.BinarySearch(a.Groups, group)
 	return found
 }
 
-// LogValue shows the ID alone, so that no log holds more of an account.
+// LogValue returns the ID alone, so that a log shows nothing else of the account.
 func (a *Account) LogValue() slog.Value { return slog.StringValue(a.ID.Hex()) }
 
-// String is as careful as LogValue.
+// String returns the word account and the ID, so that a printed account shows
+// nothing else.
 func (a *Account) String() string { return "account " + a.ID.Hex() }
 
-// session is the live session with the id, nil where there is none.
+// session returns the live session with the id, or nil if there is none.
 func (a *Account) session(id string, now time.Time) *Session {
 	for i := range a.Sessions {
 		if a.Sessions[i].ID == id && a.Sessions[i].live(now) {

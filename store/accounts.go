@@ -5,15 +5,14 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
-// Accounts is the account service. It is safe for concurrent use, in one process
-// and in any number of processes over one backend.
+// Accounts is the account service. It is safe for concurrent use by the goroutines of
+// one process, and by any number of processes over one database.
 //
-// Its methods return [ErrNotFound] where no account has the id, and an error that
-// matches [ErrUnavailable] where the backend does not answer.
+// Its methods return an error that matches [ErrNotFound] if no account has the id, and
+// an error that matches [ErrUnavailable] if the backend does not answer.
 type Accounts struct {
 	backend     Backend
 	passwords   PasswordHasher
@@ -22,12 +21,12 @@ type Accounts struct {
 	rotation    rotation
 	maxSessions int
 	clock       func() time.Time
-	cache       *accountCache // nil where it is off
+	cache       *accountCache // nil if it is off
 	throttle    Throttle
 	attempts    *attempts // failed logins
 }
 
-// now is the time as every backend can keep it.
+// now returns the time in the precision that every backend can keep.
 func (a *Accounts) now() time.Time { return a.clock().UTC().Truncate(time.Millisecond) }
 
 // NewAccount is what [Accounts.Create] needs. Exactly one of Password, PasswordHash
@@ -39,13 +38,14 @@ type NewAccount struct {
 	Phone string
 	// Password is 1 to 1,024 bytes of UTF-8.
 	Password string
-	// PasswordHash is a hash that Config.Passwords can verify, for an account that
-	// moves in from elsewhere.
+	// PasswordHash is for an account that moves in from another system. It must be a
+	// hash that Config.Passwords can verify, of at most 1,024 printable ASCII
+	// characters. See the example of PasswordHasher for hashes of another kind.
 	PasswordHash string
-	// NoPassword makes an account that no password lets in, such as a service
-	// account. Its sessions are issued to it.
+	// NoPassword makes an account that cannot log in with a password, such as a
+	// service account. Start its sessions with [Accounts.StartSession].
 	NoPassword bool
-	// Groups the account is in from the start.
+	// Groups are the groups that the account starts in.
 	Groups []string
 }
 
@@ -115,10 +115,13 @@ func inOneLine(problems []error) (all error) {
 	return all
 }
 
-// EnsureRoot makes the account with the name, in group [AdminGroup], if there is
-// no account with that name yet, and never touches one that is there. Without a
-// password it makes one up; it returns the password the account was made with. Of
-// several processes that call it at once exactly one gets created as true.
+// EnsureRoot makes sure that there is an administrator. If no account has the name, it
+// makes one in the group [AdminGroup], and returns created as true with the password
+// of the account. An empty password makes it generate one. An account that already
+// has the name stays as it is.
+//
+// If several processes call EnsureRoot at the same time, only one of them makes the
+// account and gets created as true.
 func (a *Accounts) EnsureRoot(ctx context.Context, name, email, password string) (usedPassword string, created bool, err error) {
 	_, err = a.FindByName(ctx, name)
 	if !errors.Is(err, ErrNotFound) {
@@ -138,15 +141,13 @@ func (a *Accounts) EnsureRoot(ctx context.Context, name, email, password string)
 	return password, true, nil
 }
 
-// AdminGroup is the group of the root account.
-const AdminGroup = "admin"
-
 // FindByID finds an account by its id.
 func (a *Accounts) FindByID(ctx context.Context, id ID) (*Account, error) {
 	return a.backend.FindByID(ctx, id)
 }
 
-// FindByName finds an account by its name, in whatever case.
+// FindByName finds an account by its name, in upper or lower case. A malformed name is
+// an error that matches [ErrInvalid].
 func (a *Accounts) FindByName(ctx context.Context, name string) (*Account, error) {
 	prepared, err := PrepareName(name)
 	if err != nil {
@@ -155,9 +156,10 @@ func (a *Accounts) FindByName(ctx context.Context, name string) (*Account, error
 	return a.backend.FindByName(ctx, prepared)
 }
 
-// FindByEmail finds an account by its e-mail, in whatever case. Mail must go to
-// the Email of the account found, never to the address that was looked for: the
-// two may be alike here and yet belong to two people elsewhere.
+// FindByEmail finds an account by its e-mail, in upper or lower case. Send mail to the
+// Email of the account that it returns, never to the address passed in. The two
+// addresses are equal here, but elsewhere they may belong to two people. A malformed
+// address is an error that matches [ErrInvalid].
 func (a *Accounts) FindByEmail(ctx context.Context, address string) (*Account, error) {
 	prepared, err := PrepareEmail(address)
 	if err != nil {
@@ -166,7 +168,8 @@ func (a *Accounts) FindByEmail(ctx context.Context, address string) (*Account, e
 	return a.backend.FindByEmail(ctx, prepared)
 }
 
-// SetPassword gives an account a new password and ends all its sessions.
+// SetPassword gives an account a new password and ends all its sessions. An invalid
+// password is an error that matches [ErrInvalid].
 func (a *Accounts) SetPassword(ctx context.Context, id ID, newPassword string) error {
 	prepared, err := preparePassword(newPassword)
 	if err != nil {
@@ -186,8 +189,9 @@ func (a *Accounts) SetPassword(ctx context.Context, id ID, newPassword string) e
 	})
 }
 
-// ChangePassword is [Accounts.SetPassword] for someone who knows the old password.
-// It returns an error that matches [ErrCredentials] if that is wrong.
+// ChangePassword does what [Accounts.SetPassword] does, for a user who knows the old
+// password. It returns an error that matches [ErrCredentials] if the old password is
+// wrong.
 func (a *Accounts) ChangePassword(ctx context.Context, id ID, oldPassword, newPassword string) error {
 	prepared, err := preparePassword(newPassword)
 	if err != nil {
@@ -235,7 +239,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, id ID, oldPassword, newPa
 	}
 }
 
-// Disable keeps an account from logging in and ends all its sessions.
+// Disable ends all sessions of an account and refuses its logins from now on.
 func (a *Accounts) Disable(ctx context.Context, id ID) error {
 	return a.change(ctx, id, func(account *Account) error {
 		if account.Disabled {
@@ -258,49 +262,15 @@ func (a *Accounts) Enable(ctx context.Context, id ID) error {
 	})
 }
 
-// Remove deletes an account, its sessions with it.
+// Remove deletes an account and its sessions.
 func (a *Accounts) Remove(ctx context.Context, id ID) error {
 	return a.backend.Delete(ctx, id)
-}
-
-// AddToGroup puts an account into a group. It is in force with the next request.
-func (a *Accounts) AddToGroup(ctx context.Context, id ID, group string) error {
-	if err := checkGroup(group); err != nil {
-		return err
-	}
-	return a.change(ctx, id, func(account *Account) error {
-		if !account.addGroup(group) {
-			return ErrUnchanged
-		}
-		return nil
-	})
-}
-
-// RemoveFromGroup takes an account out of a group. It is in force with the next
-// request.
-func (a *Accounts) RemoveFromGroup(ctx context.Context, id ID, group string) error {
-	return a.change(ctx, id, func(account *Account) error {
-		at, found := slices.BinarySearch(account.Groups, group)
-		if !found {
-			return ErrUnchanged
-		}
-		account.Groups = slices.Delete(account.Groups, at, at+1)
-		return nil
-	})
-}
-
-func (a *Account) addGroup(group string) (added bool) {
-	at, found := slices.BinarySearch(a.Groups, group)
-	if !found {
-		a.Groups = slices.Insert(a.Groups, at, group)
-	}
-	return !found
 }
 
 // Ping returns nil if the backend answers.
 func (a *Accounts) Ping(ctx context.Context) error { return a.backend.Ping(ctx) }
 
-// change is Backend.Update for what an administrator would call a change of the account.
+// change updates an account and its time of modification.
 func (a *Accounts) change(ctx context.Context, id ID, change func(*Account) error) error {
 	now := a.now()
 	return a.backend.Update(ctx, id, func(account *Account) error {

@@ -5,62 +5,80 @@ import (
 	"time"
 )
 
-// Backend keeps the records. It knows no rules. All methods are safe for
-// concurrent use, honour their context, and return an error that matches
-// [ErrUnavailable] where they could not do their work; any error that is not
-// named here counts as that. Package storetest checks an implementation.
+// Backend keeps the records. Implement it to keep accounts in a database of your own,
+// for example in a table, and check the implementation with package storetest. A
+// backend knows no rules, but the rules of [Accounts] rest on these promises:
 //
-// An *Account that a method returns is a snapshot: neither side changes it.
+//   - An account is found by its ObjectID, which is chosen before Create.
+//   - Name and EmailKey are unique. They arrive prepared (see [PrepareName] and
+//     [PrepareEmail]), so compare them byte for byte. Keep Email beside EmailKey.
+//   - Sessions are part of the account's record: one read returns them with the
+//     account, and one write replaces them together with it. In a table, for example,
+//     they are one column that holds all sessions of the account, encoded.
+//   - Reads never lag. A read sees every write that any process completed before the
+//     read began. So do not read from a replica that may be behind: it would undo a
+//     revocation.
+//   - Update compares and swaps: it never overwrites a change that it has not read. In
+//     a table, for example, a version column makes that possible.
+//   - Account.Unknown, Session.Unknown and Account.Format are kept as they are, so that
+//     an older program does not destroy what a newer one wrote.
+//
+// All methods are safe for concurrent use and honour their context. A method that
+// cannot do its work returns an error that matches [ErrUnavailable]. Any other error
+// that is not named here is treated like one.
+//
+// An *Account that a method returns is a snapshot: neither the backend nor the caller
+// changes it.
 type Backend interface {
-	// FindByID, FindByName and FindByEmail read one record; name and email are
-	// in prepared form. They return ErrNotFound where there is none. They see
-	// every write that was answered before they began, by whatever process: a
-	// read that lags behind would undo a revocation.
+	// FindByID, FindByName and FindByEmail read one record, by its ID, Name or
+	// EmailKey. They return ErrNotFound if there is none.
 	FindByID(ctx context.Context, id ID) (*Account, error)
 	FindByName(ctx context.Context, name string) (*Account, error)
 	FindByEmail(ctx context.Context, emailKey string) (*Account, error)
 
-	// Create adds a record whose ID the caller has chosen. It returns an
-	// *ExistsError if another record has the same Name or EmailKey, the name
-	// first if both are taken. Of several callers with the same name or e-mail
-	// exactly one succeeds. After an error other than that the record is there
-	// whole or not at all.
+	// Create adds a record. It returns an *ExistsError if another record has the same
+	// Name or EmailKey, with the field "name" if both are taken. If several callers
+	// create accounts with the same Name or EmailKey at once, exactly one succeeds.
+	// After any other error the record is there completely, or not at all.
 	Create(ctx context.Context, account *Account) error
 
-	// Update runs change on a private copy of the current record and writes the
-	// copy back only if nobody else wrote meanwhile; else it starts over with
-	// the record as it is then, a bounded number of times. So change may run more
-	// than once, and after a write whose reply was lost it may find its own work
-	// done: it must then return an error of its own, or do nothing a second time.
-	// change must not call the Backend.
+	// Update changes one record. It runs change on a private copy of the record, and
+	// writes the copy back only if nobody else wrote the record in the meantime.
+	// Otherwise it starts over with the new record, a bounded number of times. It
+	// returns nil once the change is as durable as the backend can make it.
 	//
-	// An error of change is returned as it is and nothing is written, but for
-	// ErrUnchanged: change has found that there is nothing to write. Update then
-	// returns nil, once the record that change saw is as durable as a write of its
-	// own would be. Update returns ErrNotFound if there is no record, and an *ExistsError if change
-	// gave the record the Name or EmailKey of another. The ID cannot be changed.
-	// On return without error the change is durable, as far as the backend is.
+	// change may run more than once. It may even find its own work done, if the reply
+	// to the write was lost. It must then do nothing a second time, or return an error
+	// of its own. change must not call the Backend. If it changes the ID, that has no
+	// effect.
+	//
+	// If change returns an error, Update writes nothing and returns the error as it
+	// is, except for ErrUnchanged. This one means that there is nothing to write.
+	// Update then returns nil, once the record that change saw is as durable as a
+	// write of its own would be.
+	//
+	// Update returns ErrNotFound if there is no record, and an *ExistsError if change
+	// sets the Name or EmailKey of another record.
 	Update(ctx context.Context, id ID, change func(*Account) error) error
 
-	// Delete removes a record. It returns ErrNotFound where there is none.
+	// Delete removes a record. It returns ErrNotFound if there is none.
 	Delete(ctx context.Context, id ID) error
 
-	// UpdateRecord does for the small record of a key what Update does for
-	// accounts. Where there is none, or one that has expired at now, change gets
-	// a Record with no Value; if change leaves no Value, the record is removed.
-	// ErrUnchanged means what it means to Update. A backend removes expired records
-	// by itself, in its own time.
+	// UpdateRecord does for the small record of a key what Update does for accounts,
+	// ErrUnchanged included. change gets a Record without a Value if there is none, or
+	// if it has expired at the time now. If change leaves the Value empty, the record
+	// is removed. A backend removes expired records at some later time.
 	UpdateRecord(ctx context.Context, key string, now time.Time, change func(*Record) error) error
 
 	// Ping returns nil if the backend can do its work now.
 	Ping(ctx context.Context) error
 }
 
-// Record is something small that expires by itself, such as a counter.
+// Record is a small piece of data that expires, such as a counter.
 type Record struct {
-	// Value is the caller's, at most 4 KiB.
+	// Value belongs to the caller. It has at most 4 KiB.
 	Value []byte
 	// Expires is the first moment at which the record counts as absent, to the
-	// millisecond. A record with a Value must have one.
+	// millisecond. It must be set if there is a Value.
 	Expires time.Time
 }

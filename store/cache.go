@@ -10,11 +10,12 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// accountCache holds accounts for a bounded time. What it holds may only grant:
-// before anyone is refused the backend is asked.
+// accountCache holds accounts for a bounded time. A cached account may let a caller in.
+// It never refuses one: the backend is asked first.
 //
-// A change through the same Accounts is seen at once: forget drops the account, and
-// a read that began before it is never stored after it, nor joined.
+// A change through the same Accounts is seen at once, because forget drops the account.
+// A read that began before the change is not stored after it, and no later caller
+// shares it.
 type accountCache struct {
 	backend Backend
 	ttl     time.Duration
@@ -28,16 +29,15 @@ type accountCache struct {
 
 const cacheStripes = 64
 
-// cacheStripe counts the changes of the accounts that share it. The lock makes
-// "look at the count, then store" and "count, then drop" exclude each other.
+// cacheStripe counts the changes of the accounts that share it. Its lock keeps two pairs
+// of steps apart: read compares the count and then stores, forget counts and then drops.
 type cacheStripe struct {
 	sync.Mutex
 	changes uint64
 	_       [48]byte // keeps neighbours out of the cache line
 }
 
-// cachedAccount is an account as a read found it. Its time counts from the
-// beginning of the read.
+// cachedAccount is an account, and when the read of it began.
 type cachedAccount struct {
 	account *Account
 	read    time.Time
@@ -48,7 +48,7 @@ func newAccountCache(backend Backend, ttl, grace time.Duration, size int, clock 
 		backend: backend, ttl: ttl, grace: grace, clock: clock,
 		accounts: otter.Must(&otter.Options[ID, *cachedAccount]{
 			MaximumSize: size,
-			// Upkeep runs on the goroutine that finds it due, not on one of its own.
+			// The cache does its upkeep on the calling goroutine and starts none.
 			Executor: func(work func()) { work() },
 		}),
 	}
@@ -56,10 +56,11 @@ func newAccountCache(backend Backend, ttl, grace time.Duration, size int, clock 
 
 func (c *accountCache) stripe(id ID) *cacheStripe { return &c.stripes[id[len(id)-1]%cacheStripes] }
 
-// held returns what was read less than a TTL ago, nil where there is none.
+// held returns the account if it was read less than a TTL ago, else nil.
 func (c *accountCache) held(id ID, now time.Time) *Account { return c.youngerThan(c.ttl, id, now) }
 
-// heldInOutage is held while the backend does not answer.
+// heldInOutage does what held does, but also accepts an account within the grace. It is
+// for the time while the backend does not answer.
 func (c *accountCache) heldInOutage(id ID, now time.Time) *Account {
 	if c.grace == 0 {
 		return nil
@@ -75,15 +76,15 @@ func (c *accountCache) youngerThan(age time.Duration, id ID, now time.Time) *Acc
 	return entry.account
 }
 
-// fetch asks the backend, once for all who ask at the same time.
+// fetch asks the backend. Callers who ask at the same time share one read.
 func (c *accountCache) fetch(ctx context.Context, id ID) (*Account, error) {
 	for {
 		found, err, shared := c.flights.Do(string(id[:]), func() (any, error) { return c.read(ctx, id) })
 		if err == nil {
 			return found.(*Account), nil
 		}
-		// It may have been another caller's context that ended; a backend whose own
-		// deadline has passed says that it is unavailable.
+		// The context that ended may be that of another caller, who did the read. (If
+		// the backend's own deadline passed, the error matches ErrUnavailable.)
 		theirs := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ErrUnavailable)
 		if shared && theirs && ctx.Err() == nil {
 			continue
@@ -114,7 +115,8 @@ func (c *accountCache) read(ctx context.Context, id ID) (*Account, error) {
 	return account, err
 }
 
-// forget is called after a change, also one that may have failed.
+// forget drops an account. It is called after each change, even one that failed: the
+// write may have been done.
 func (c *accountCache) forget(id ID) {
 	stripe := c.stripe(id)
 	stripe.Lock()
@@ -124,8 +126,8 @@ func (c *accountCache) forget(id ID) {
 	c.flights.Forget(string(id[:]))
 }
 
-// cachingBackend is a Backend of which FindByID may be answered from the cache by
-// who asks for it; all changes go through it, and all other reads past it.
+// cachingBackend is a Backend that tells the cache of each change. It reads past the
+// cache: FindBySession asks the cache itself.
 type cachingBackend struct {
 	Backend
 	cache *accountCache

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -9,61 +10,68 @@ import (
 	"github.com/oauthsv/oauthsv/store/password"
 )
 
-// Config configures [Accounts]. Durations count to the millisecond. Where 0 is
-// the default and the feature can be turned off, any negative value does that;
-// [Off] says so by name.
+// Config configures [Accounts]. Durations count to the millisecond. In SessionTTL,
+// ReuseInterval and LostReplyWindow, 0 means the default, and any negative value turns
+// the feature off: use [Off].
 type Config struct {
 	// Backend keeps the records. Required.
 	Backend Backend
-	// Passwords hashes and verifies. The default is argon2id at OWASP's current
-	// minimum: password.New(password.Config{}).
+	// Passwords hashes and verifies passwords. The default is
+	// password.New(password.Config{}): argon2id at OWASP's current minimum.
 	Passwords PasswordHasher
 
-	// RefreshTTL is how long a session lives after its last refresh. The default
-	// is 30 days.
+	// RefreshTTL ends a session that nobody uses any more. It is how long a session
+	// lives after its last refresh. The default is 30 days, the minimum 1 second.
 	RefreshTTL time.Duration
-	// SessionTTL is how long a session lives after its login, refreshed or not.
-	// The default is 90 days; Off sets no such end.
+	// SessionTTL makes users log in again from time to time. It is how long a session
+	// lives after its login, however often it is refreshed. The default is 90 days,
+	// the minimum 1 second. With Off, refreshes can extend a session for ever.
 	SessionTTL time.Duration
-	// ReuseInterval lets two callers refresh with one token at about the same time,
-	// for example two browser tabs: for so long after the session's current tokens
-	// were issued, the refresh token that was used for them gives out the same
-	// generation again, any number of times. It must be longer than their delay and
-	// the difference of the servers' clocks. The default is 10 seconds, the most 60;
-	// Off is strict.
+	// ReuseInterval lets several callers refresh with the same token at about the
+	// same time, for example two browser tabs. A refresh token that was exchanged for
+	// new tokens still works for this long after they were issued, any number of
+	// times, and gives tokens of the same new generation.
+	//
+	// It must be longer than the delay between the callers plus the difference
+	// between the servers' clocks. The default is 10 seconds, the maximum 60. With
+	// Off, the second caller counts as a thief unless LostReplyWindow lets it in.
 	ReuseInterval time.Duration
-	// LostReplyWindow lets a client that never got the reply to a refresh try again:
-	// for so long after the refresh the old token still works, any number of times,
-	// if nobody has used an access token of the new generation. Each try voids the
-	// tokens of the one before. The default is as long as the token lives; Off turns
-	// it off.
+	// LostReplyWindow lets a client try again if it never got the reply to a refresh,
+	// for example because its network failed. For this long after the refresh, the
+	// old refresh token still works, any number of times, until somebody uses an
+	// access token of the new generation. Each try replaces the tokens of the try
+	// before it. The default is RefreshTTL. With Off, a client that loses a reply must
+	// log in again once the ReuseInterval is over.
 	LostReplyWindow time.Duration
-	// MaxSessions is how many sessions an account can have at once. The default
-	// is 32, the most 1,000.
+	// MaxSessions bounds the size of an account's record. It is how many sessions an
+	// account can have at once. The default is 32, the maximum 1,000.
 	MaxSessions int
 
-	// CacheTTL is how long FindBySession may answer from what it has read
-	// before. The default is 0: it asks the backend each time. Changes that are made
-	// through the same Accounts are seen at once, and so is what lets a caller in:
-	// a new session, a new group. What ends a session or takes a group away in
-	// another process is seen after at most the TTL: for so long a revoked token
-	// still works here.
+	// CacheTTL saves reads: FindBySession may answer from an account that was read at
+	// most this long ago. With the default 0 it reads from the backend each time.
+	//
+	// The price is that another process can revoke a token, or take a group away,
+	// and this process notices only after CacheTTL. Changes made through the same
+	// Accounts are seen at once. So is everything that lets a caller in, such as a new
+	// session or a new group, by whatever process: the backend is asked before a
+	// caller is refused.
 	CacheTTL time.Duration
-	// CacheGrace is how much longer what was read before may be used while the
-	// backend does not answer. The default is 0.
+	// CacheGrace keeps requests working during an outage. While the backend does not
+	// answer, FindBySession may use an account for this much longer than CacheTTL.
+	// The default is 0. It has no effect without CacheTTL.
 	CacheGrace time.Duration
-	// CacheSize is how many accounts are held. The default is 100,000, some 100 MB
-	// if they are all in use.
+	// CacheSize bounds the memory of the cache. It is how many accounts the cache
+	// holds. The default is 100,000, about 100 MB if all of them are in use.
 	CacheSize int
 
 	// Throttle slows down the guessing of passwords. The zero value is good.
 	Throttle Throttle
 
-	// Now is the clock, time.Now by default.
+	// Now returns the current time. The default is time.Now.
 	Now func() time.Time
 }
 
-// Off turns a duration of [Config] off.
+// Off turns off the feature that a duration of [Config] or [Lifetimes] configures.
 const Off time.Duration = -1
 
 const (
@@ -71,31 +79,38 @@ const (
 	maxMaxSessions   = 1000
 )
 
-// PasswordHasher hashes passwords. *[password.Hasher] is one. Implementations are
-// safe for concurrent use and honour the context while they wait.
+// PasswordHasher hashes and verifies passwords. *[password.Hasher] is the usual one.
+// Write your own to accept hashes of another kind, for example those of accounts that
+// moved in from another system.
 //
-// Any error that is not named here counts as an outage and matches
-// [ErrUnavailable].
+// Implementations are safe for concurrent use, and stop waiting when the context ends.
+// Passwords arrive in Unicode NFC, with 1 to 1,024 bytes. An error that is not named
+// here counts as an outage: Accounts returns it wrapped in [ErrUnavailable].
 type PasswordHasher interface {
-	// Hash makes a hash, a string that is never empty. It returns an error that
-	// matches [ErrInvalid] for a password that it cannot hash, such as one too long
-	// for bcrypt.
+	// Hash returns the hash of a password, which is never empty. It returns an error
+	// that matches [ErrInvalid] for a password that it cannot hash, for example one
+	// that is too long for bcrypt.
 	Hash(ctx context.Context, password string) (string, error)
 
-	// Verify reports whether the password is the one that was hashed, and whether
-	// the hash should be replaced by a new one. It calls stored once for the hash,
-	// after any waiting for a turn: the account is looked up only then, so that an
-	// answer for lack of a turn says nothing about the account. It returns an error
-	// of stored as it is.
+	// Verify reports whether the password matches the stored hash, and whether that
+	// hash is outdated and should be replaced.
 	//
-	// An empty hash matches nothing and takes as long as a new one. A hash that is
-	// not understood, or that asks for too much, is password.ErrHash or
-	// password.ErrTooCostly, after as much time.
+	// Verify calls stored exactly once to get the hash, and returns an error of
+	// stored as it is. stored looks up the account. If Verify has to wait for a turn
+	// to hash, it waits before that call. Otherwise the time until an overloaded
+	// hasher gives up would depend on whether the account exists.
+	//
+	// The hash is empty if the account does not exist or has no password. An empty
+	// hash matches no password. Verify takes as long for it as for a hash that Hash
+	// makes, so that the time does not reveal which accounts exist. Verify returns
+	// password.ErrHash for a hash that it does not understand, and
+	// password.ErrTooCostly for one that would take too much time or memory, both
+	// after that same time.
 	Verify(ctx context.Context, password string, stored func() (hash string, err error)) (match, outdated bool, err error)
 }
 
-// NewAccounts checks the whole configuration and returns one error that names
-// each wrong field.
+// NewAccounts makes an account service. It checks the whole configuration and returns
+// one error that names each wrong field.
 func NewAccounts(config Config) (*Accounts, error) {
 	var problems []string
 	if config.Backend == nil {
@@ -108,11 +123,12 @@ func NewAccounts(config Config) (*Accounts, error) {
 		}
 		config.Passwords = hasher
 	}
-	setDefault(&config.RefreshTTL, 30*24*time.Hour)
-	setDefault(&config.SessionTTL, 90*24*time.Hour)
-	setDefault(&config.ReuseInterval, 10*time.Second)
-	setDefault(&config.LostReplyWindow, config.RefreshTTL)
-	setDefault(&config.MaxSessions, 32)
+	config.RefreshTTL = cmp.Or(config.RefreshTTL, 30*24*time.Hour)
+	config.SessionTTL = cmp.Or(config.SessionTTL, 90*24*time.Hour)
+	config.ReuseInterval = cmp.Or(config.ReuseInterval, 10*time.Second)
+	config.LostReplyWindow = cmp.Or(config.LostReplyWindow, config.RefreshTTL)
+	config.MaxSessions = cmp.Or(config.MaxSessions, 32)
+	config.CacheSize = cmp.Or(config.CacheSize, 100_000)
 	if config.RefreshTTL < time.Second {
 		problems = append(problems, "RefreshTTL must be at least a second")
 	}
@@ -125,7 +141,6 @@ func NewAccounts(config Config) (*Accounts, error) {
 	if config.MaxSessions < 1 || config.MaxSessions > maxMaxSessions {
 		problems = append(problems, fmt.Sprintf("MaxSessions must be 1 to %d", maxMaxSessions))
 	}
-	setDefault(&config.CacheSize, 100_000)
 	if config.CacheTTL < 0 || config.CacheGrace < 0 || config.CacheSize < 0 {
 		problems = append(problems, "CacheTTL, CacheGrace and CacheSize must not be negative")
 	}
@@ -155,11 +170,4 @@ func NewAccounts(config Config) (*Accounts, error) {
 		throttle:    config.Throttle,
 		attempts:    newAttempts(config.Backend, "login:", config.Now),
 	}, nil
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }

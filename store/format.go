@@ -5,34 +5,34 @@ import (
 	"fmt"
 )
 
-// knownFormats is a Backend that hands out no record of a layout that this program
-// would get wrong.
+// knownFormats is a Backend that refuses records of a layout that this program would
+// misread.
 type knownFormats struct{ Backend }
 
 func (b knownFormats) FindByID(ctx context.Context, id ID) (*Account, error) {
-	return known(b.Backend.FindByID(ctx, id))
+	return checkFormat(b.Backend.FindByID(ctx, id))
 }
 
 func (b knownFormats) FindByName(ctx context.Context, name string) (*Account, error) {
-	return known(b.Backend.FindByName(ctx, name))
+	return checkFormat(b.Backend.FindByName(ctx, name))
 }
 
 func (b knownFormats) FindByEmail(ctx context.Context, emailKey string) (*Account, error) {
-	return known(b.Backend.FindByEmail(ctx, emailKey))
+	return checkFormat(b.Backend.FindByEmail(ctx, emailKey))
 }
 
 func (b knownFormats) Update(ctx context.Context, id ID, change func(*Account) error) error {
 	return b.Backend.Update(ctx, id, func(account *Account) error {
-		if _, err := known(account, nil); err != nil {
+		if _, err := checkFormat(account, nil); err != nil {
 			return err
 		}
 		return change(account)
 	})
 }
 
-func known(account *Account, err error) (*Account, error) {
+func checkFormat(account *Account, err error) (*Account, error) {
 	if err == nil && account.Format > RecordFormat {
-		return nil, fmt.Errorf("%w: the record of account %s has format %d, from a newer version of this program; this version knows format %d: update it",
+		return nil, fmt.Errorf("%w: the record of account %s has format %d, which a newer version of this program wrote; this version knows only format %d: update the program",
 			ErrUnavailable, account.ID.Hex(), account.Format, RecordFormat)
 	}
 	return account, err

@@ -10,21 +10,22 @@ import (
 
 // Login is what [Accounts.Login] needs.
 type Login struct {
-	// Username is an account's name, or its e-mail where it holds an "@".
+	// Username is the name of an account. If it holds an "@", it is an e-mail.
 	Username string
 	Password string
 	// Address is the network address of the client, such as "192.0.2.1". Config.Throttle
 	// counts failed logins by it. Without it they count by the name alone.
 	Address string
-	// Approve, if set, is asked once the password was found right, before the
-	// session starts. Login returns its error as it is.
+	// Approve can refuse a login whose password is right, for example because the
+	// client is not for this account. If set, it runs before the session starts. Login
+	// returns its error as it is.
 	Approve func(ctx context.Context, account *Account) error
-	// Session is what the login says of itself.
+	// Session describes the new session.
 	Session NewSession
 }
 
-// loginAttempts bounds how often a login looks again because another one replaced
-// the hash that it had verified, as logins do after the costs were raised.
+// loginAttempts bounds how often a login starts over because another login replaced the
+// hash that it verified. That happens after the costs of hashing were raised.
 const loginAttempts = 4
 
 // Login checks a password and starts a session. Its errors are those of
@@ -50,7 +51,7 @@ func (a *Accounts) Login(ctx context.Context, login Login) (*SessionState, error
 }
 
 func (a *Accounts) login(ctx context.Context, login Login) (*SessionState, error) {
-	approved := NilID
+	approved := NilID // the account that Approve has let in
 	for attempt := 1; ; attempt++ {
 		account, err := a.VerifyPassword(ctx, login.Username, login.Password)
 		if err != nil {
@@ -64,7 +65,7 @@ func (a *Accounts) login(ctx context.Context, login Login) (*SessionState, error
 		}
 		state, err := a.StartSession(ctx, account, login.Session)
 		switch {
-		case Refused(err): // it was disabled or removed a moment ago
+		case Refused(err): // the account was disabled or removed a moment ago
 			return nil, &CredentialsError{AccountID: account.ID, Err: err}
 		case !isHashReplaced(err), attempt == loginAttempts:
 			return state, err
@@ -72,16 +73,19 @@ func (a *Accounts) login(ctx context.Context, login Login) (*SessionState, error
 	}
 }
 
-// VerifyPassword finds an account by its name, or by its e-mail where username
-// holds an "@", and checks the password. The error is a *[CredentialsError] for
-// an unknown name, a wrong password and a disabled account alike, and each of
-// these takes the time of one password hash. A password that no account can have is
-// refused without a look at the accounts.
+// VerifyPassword finds an account and checks its password. username is the name of the
+// account, or its e-mail if it holds an "@". Pass the returned account to
+// [Accounts.StartSession], as proof of the password.
 //
-// The account it returns is what [Accounts.StartSession] takes as proof of the
-// password. A hash made with older costs is replaced on the way.
+// The error is a *[CredentialsError] for an unknown name, for a wrong password and for a
+// disabled account. All three take the time of one password hash, so that the time does
+// not reveal which accounts exist. A password that no account can have, for example an
+// empty one, is refused at once without looking up the account.
 //
-// It does not count failures: what lets users in from outside calls [Accounts.Login].
+// If the hash is outdated, for example because the costs were raised, VerifyPassword
+// replaces it.
+//
+// VerifyPassword does not count failures. Let users in from outside with [Accounts.Login].
 func (a *Accounts) VerifyPassword(ctx context.Context, username, pass string) (*Account, error) {
 	prepared, err := preparePassword(pass)
 	if err != nil {
@@ -113,15 +117,14 @@ func (a *Accounts) findByUsername(ctx context.Context, username string) (*Accoun
 	return a.FindByName(ctx, username)
 }
 
-// checkPassword checks a prepared password. find is called when the turn to hash
-// has come: were the account looked up before, the answer of a hasher that is
-// overloaded would take longer for a name that exists.
+// checkPassword checks a prepared password of the account that find returns. See
+// PasswordHasher.Verify for when it calls find.
 func (a *Accounts) checkPassword(ctx context.Context, prepared string, find func() (*Account, error)) (account *Account, outdated bool, err error) {
 	var lookUp error
 	match, outdated, err := a.passwords.Verify(ctx, prepared, func() (string, error) {
 		account, lookUp = find()
 		if errors.Is(lookUp, ErrNotFound) || errors.Is(lookUp, ErrInvalid) {
-			account, lookUp = &Account{}, nil // no hash: it takes its time and matches nothing
+			account, lookUp = &Account{}, nil // its empty hash takes as long and matches nothing
 		}
 		if lookUp != nil {
 			return "", lookUp
@@ -132,7 +135,7 @@ func (a *Accounts) checkPassword(ctx context.Context, prepared string, find func
 	case lookUp != nil:
 		return nil, false, lookUp
 	case err == nil && account == nil:
-		return nil, false, unavailable("checking the password", errors.New("the hasher did not ask for the hash"))
+		return nil, false, unavailable("checking the password", errors.New("the hasher did not call for the stored hash"))
 	case account != nil && (errors.Is(err, password.ErrHash) || errors.Is(err, password.ErrTooCostly)):
 		return nil, false, &CredentialsError{AccountID: account.ID, Err: err}
 	case err != nil:
@@ -143,7 +146,7 @@ func (a *Accounts) checkPassword(ctx context.Context, prepared string, find func
 	return account, outdated, nil
 }
 
-// hash makes the hash of a prepared password.
+// hash returns the hash of a prepared password.
 func (a *Accounts) hash(ctx context.Context, prepared string) (string, error) {
 	hash, err := a.passwords.Hash(ctx, prepared)
 	if err != nil && !errors.Is(err, ErrInvalid) {
@@ -152,17 +155,17 @@ func (a *Accounts) hash(ctx context.Context, prepared string) (string, error) {
 	return hash, err
 }
 
-// errHashReplaced: the hash that was verified is not the account's any more. The
-// password may have been changed, or another login may have made a better hash.
-var errHashReplaced = errors.New("store: the password was changed, or hashed anew, meanwhile")
+// errHashReplaced means that the account has another hash than the one that was
+// verified. The password was changed, or another login replaced an outdated hash.
+var errHashReplaced = errors.New("store: the password hash was replaced in the meantime")
 
 func isHashReplaced(err error) bool {
 	var failed *CredentialsError
 	return errors.As(err, &failed) && failed.Err == errHashReplaced
 }
 
-// rehash replaces the hash that was verified, and no other. Without a turn to hash
-// it is left to the next login: the password was right.
+// rehash replaces the hash that was verified, and no other. If hashing fails, the old
+// hash stays until the next login: the password was right all the same.
 func (a *Accounts) rehash(ctx context.Context, verified *Account, prepared string) (*Account, error) {
 	hash, err := a.hash(ctx, prepared)
 	if err != nil {

@@ -13,20 +13,18 @@ import (
 
 const (
 	maxNameRunes     = 64
-	maxEmailBytes    = 254 // RFC 5321 section 4.5.3.1.3 less the angle brackets
+	maxEmailBytes    = 254 // RFC 5321 section 4.5.3.1.3, without the angle brackets
 	maxPhoneBytes    = 32
 	maxPasswordBytes = 1024
-	maxGroupBytes    = 64
 )
 
-// PrepareName brings a name into the form in which it is stored and compared:
-// PRECIS UsernameCaseMapped (RFC 8265 section 3.3), which maps to lower case and
-// full-width to ordinary characters, and folds neither "ß" nor a final sigma. The
-// result holds 1 to 64 letters, digits, ".", "_" and "-". Errors match
-// [ErrInvalid].
+// PrepareName returns the form in which a name is stored and compared: PRECIS
+// UsernameCaseMapped (RFC 8265 section 3.3). This maps upper case to lower case, and
+// full-width characters to ordinary ones. It does not fold "ß" or a final sigma. The
+// result has 1 to 64 letters, digits, ".", "_" and "-". Errors match [ErrInvalid].
 func PrepareName(name string) (string, error) {
 	invalid := &InvalidError{"name", `must be 1 to 64 letters, digits, ".", "_" or "-"`}
-	// Before the mapping: no input of this length can come out short enough.
+	// Checked before the mapping, to save work: the result would be too long.
 	if len(name) > 4*utf8.UTFMax*maxNameRunes {
 		return "", invalid
 	}
@@ -42,11 +40,12 @@ func PrepareName(name string) (string, error) {
 	return prepared, nil
 }
 
-// PrepareEmail brings an address into the form in which it is compared: NFC, in
-// lower case, the domain as IDNA has it (RFC 5891). The address must be an
-// addr-spec as net/mail reads it, without display name, comments or angle
-// brackets, of at most 254 bytes, and its domain a name. Errors match
-// [ErrInvalid].
+// PrepareEmail returns the form in which an address is compared: Unicode NFC, in lower
+// case, with the domain in its ASCII form (IDNA, RFC 5891).
+//
+// The address must be an addr-spec that net/mail accepts, such as name@example.org,
+// without display name, comments or angle brackets. It has at most 254 bytes, and its
+// domain is a name, not an IP address in brackets. Errors match [ErrInvalid].
 func PrepareEmail(address string) (string, error) {
 	invalid := &InvalidError{"email", "must be one address such as name@example.org, of at most 254 bytes"}
 	if len(address) > maxEmailBytes {
@@ -69,8 +68,8 @@ func PrepareEmail(address string) (string, error) {
 	return prepared, nil
 }
 
-// preparePassword brings a password into NFC, so that two keyboards that compose
-// a letter differently type the same one. Any character is allowed.
+// preparePassword returns the password in Unicode NFC, so that "é" is the same letter
+// whether the keyboard sends one code point or two. Any character is allowed.
 func preparePassword(password string) (string, error) {
 	invalid := &InvalidError{"password", "must be 1 to 1,024 bytes of UTF-8"}
 	if len(password) > maxPasswordBytes || !utf8.ValidString(password) {
@@ -83,7 +82,7 @@ func preparePassword(password string) (string, error) {
 	return prepared, nil
 }
 
-// checkHash keeps a stored hash to what hashes look like. An empty one is none.
+// checkHash refuses text that cannot be a hash. The empty text stands for no hash.
 func checkHash(hash string) error {
 	if len(hash) > maxPasswordBytes || strings.ContainsFunc(hash, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return &InvalidError{"password", "a hash must be at most 1,024 printable ASCII characters"}
@@ -97,26 +96,11 @@ func checkPhone(phone string) error {
 	}
 	for _, r := range phone {
 		if !strings.ContainsRune("0123456789+-() ./#*,;x", r) {
-			return &InvalidError{"phone", "must be digits, spaces and the signs + - ( ) . / # * , ; x"}
+			return &InvalidError{"phone", "must be made of digits, spaces and the signs + - ( ) . / # * , ; x"}
 		}
 	}
 	if len(phone) > maxPhoneBytes || !strings.ContainsAny(phone, "0123456789") {
 		return &InvalidError{"phone", "must hold a digit and be at most 32 characters long"}
-	}
-	return nil
-}
-
-// checkGroup keeps groups to what can stand in code and configuration without
-// quoting. Unlike names they are compared as they are.
-func checkGroup(group string) error {
-	for _, r := range group {
-		if r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._:-", r) {
-			group = ""
-			break
-		}
-	}
-	if group == "" || len(group) > maxGroupBytes {
-		return &InvalidError{"group", `must be 1 to 64 ASCII letters, digits, ".", "_", ":" or "-"`}
 	}
 	return nil
 }

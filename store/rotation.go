@@ -6,30 +6,29 @@ import (
 	"time"
 )
 
-// RefreshSession refreshes a session for a genuine refresh token. The generation
-// that the token was made for decides:
+// RefreshSession refreshes a session for a genuine refresh token. The result depends on
+// the generation of the token:
 //
-//   - the current generation: the session moves on to the next one;
-//   - the generation that was presented at the last rotation, up to
-//     Config.ReuseInterval after the current one was issued (for example, two
-//     browser tabs that refresh at once): the current generation is given out again
-//     and nothing is written;
-//   - the same, later, while nobody has used the current generation: its reply was
-//     lost. The session moves on to a generation that replaces the lost one, up to
-//     Config.LostReplyWindow after the last rotation;
-//   - any other: two holders have the token. The session ends and the error is
-//     [ErrRefreshReused].
+//   - The current generation: the session moves on to the next generation.
+//   - The generation that was presented at the last rotation, and the current one was
+//     issued at most Config.ReuseInterval ago. For example, two browser tabs refresh at
+//     once. The state is that of the current generation, with Replayed set, and nothing
+//     is written.
+//   - The same generation, later. If nobody has used the current generation, its reply
+//     was lost. Up to Config.LostReplyWindow after the last rotation, the session moves
+//     on to a new generation that replaces the lost one, and Recovered is set.
+//   - Anything else: two parties hold the token, and one of them may be a thief. The
+//     session ends, and the error is [ErrRefreshReused].
 //
 // Other errors are [ErrNotFound], [ErrDisabled] and [ErrSessionEnded].
 //
-// Of any number of calls at once with one token exactly one moves the session on.
-// A call whose write was done and whose reply was lost finds its own RotationID
-// when it looks again, and answers as if the reply had come.
+// If any number of calls present one token at once, exactly one of them moves the
+// session on.
 func (a *Accounts) RefreshSession(ctx context.Context, ref SessionRef, lifetimes Lifetimes) (*SessionState, error) {
 	now := a.now()
 	rotationID := newRotationID()
 	state := new(SessionState)
-	var done verdict // of the last look at the record
+	var done verdict // about the record as it was read last
 	err := a.backend.Update(ctx, ref.AccountID, func(account *Account) error {
 		*state = SessionState{Account: account}
 		session := account.session(ref.SessionID, now)
@@ -70,24 +69,24 @@ func (a *Accounts) RefreshSession(ctx context.Context, ref SessionRef, lifetimes
 	return state, nil
 }
 
-// rotation is the part of the configuration that decides about refresh tokens.
+// rotation is the part of Config that decides about refresh tokens.
 type rotation struct {
 	reuseInterval   time.Duration // 0 or less is strict
 	lostReplyWindow time.Duration // 0 or less is off
 }
 
-// verdict is what is done about a refresh token.
+// verdict is what happens to a session whose refresh token was presented.
 type verdict int
 
 const (
-	_ verdict = iota
-	rotate
-	again
-	replay
-	reuse
+	_      verdict = iota
+	rotate         // move on to the next generation
+	again          // replace the current generation, whose reply was lost
+	replay         // give out the current generation once more
+	reuse          // end the session
 )
 
-// judge is the table of rotation.
+// judge applies the rules that RefreshSession documents.
 func (r rotation) judge(session *Session, generation int64, now time.Time) verdict {
 	switch {
 	case generation == session.Generation:
@@ -102,19 +101,19 @@ func (r rotation) judge(session *Session, generation int64, now time.Time) verdi
 	return reuse
 }
 
-// elapsed counts a clock that went back as no time.
+// elapsed returns the time since a moment, or 0 if the clock went back.
 func elapsed(since, now time.Time) time.Duration { return max(0, now.Sub(since)) }
 
-// rotate makes the presented generation, which is the current one, the last proven.
+// rotate moves on from the current generation, whose token was presented.
 func (s *Session) rotate(rotationID int64, now time.Time) {
 	s.Rotated = later(s.Issued(), now)
 	s.Recovered, s.RecoveredAt = 0, time.Time{}
 	s.next(rotationID)
 }
 
-// again replaces the current generation, whose reply was lost. The time of the last
-// rotation and the expiry stay: else a window of a minute would never close for a
-// caller who asks every 50 seconds.
+// again replaces the current generation, whose reply was lost. Rotated and Expires stay
+// as they are. If they moved, a caller who tries every 50 seconds could keep a window of
+// one minute open for ever.
 func (s *Session) again(rotationID int64, now time.Time) {
 	s.RecoveredAt = later(s.Issued(), now)
 	s.Recovered++
@@ -134,14 +133,14 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// superseded reports whether a generation was issued and then replaced, because its
-// reply was presumed lost. Nobody who follows the rules holds a token of it.
+// superseded reports whether a generation was issued and then replaced, because its reply
+// seemed lost. An honest client holds no token of it.
 func (s *Session) superseded(generation int64) bool {
 	return s.Proven() < generation && generation < s.Generation
 }
 
-// expiry is the earlier of the end that slides with each rotation and the end that
-// does not, in whole seconds as tokens count.
+// expiry returns when a session ends: the refresh TTL after its last rotation, or the
+// session TTL after its login if that is earlier. Tokens count whole seconds, so it does.
 func (a *Accounts) expiry(session *Session, lifetimes Lifetimes) time.Time {
 	expires := session.Rotated.Add(cmp.Or(lifetimes.Refresh, a.refreshTTL))
 	if sessionTTL := cmp.Or(lifetimes.Session, a.sessionTTL); sessionTTL > 0 {

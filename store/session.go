@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// SessionRef names a session and one of its generations, as a token does.
+// SessionRef names a session and one of its generations, as the claims of a token do.
 type SessionRef struct {
 	AccountID  ID
 	SessionID  string
 	Generation int64
 }
 
-// ParseSessionRef makes a SessionRef of what a genuine token says. For a subject that
-// is no account's id it returns an error that matches [ErrNotFound].
+// ParseSessionRef makes a SessionRef from the claims of a genuine token. If the subject
+// is not the id of an account, it returns an error that matches [ErrNotFound].
 func ParseSessionRef(subject, sessionID string, generation int64) (SessionRef, error) {
 	id, err := ParseID(subject)
 	if err != nil {
@@ -27,16 +27,19 @@ func ParseSessionRef(subject, sessionID string, generation int64) (SessionRef, e
 	return SessionRef{AccountID: id, SessionID: sessionID, Generation: generation}, nil
 }
 
-// NewSession is what a login says of itself. All but ClientID is optional.
+// NewSession describes the session that a login starts. Only ClientID is required: it
+// is the client that logged in.
 type NewSession struct {
-	ClientID  string
+	ClientID string
+	// UserAgent and Address help users to recognize a login in a list of their
+	// sessions.
 	UserAgent string
 	Address   string
 	Lifetimes Lifetimes
 }
 
-// Lifetimes are those of Config for one client. Where one is 0 that of Config
-// holds; a negative Session is Off.
+// Lifetimes replace Config.RefreshTTL and Config.SessionTTL for one client. If one is 0,
+// that of Config applies. Session can be [Off].
 type Lifetimes struct {
 	Refresh, Session time.Duration
 }
@@ -45,23 +48,23 @@ type Lifetimes struct {
 type SessionState struct {
 	Account *Account
 	Session Session
-	// Replayed says that the refresh token had been used a moment before, for
-	// example by another tab: nothing was written.
+	// Replayed reports whether the refresh token was used a moment before, for example
+	// by another browser tab. The session was not changed.
 	Replayed bool
-	// Recovered says that the refresh token had been used before and that its reply
-	// was lost: the session has a generation in the place of the lost one.
+	// Recovered reports whether the reply to an earlier refresh with this token was
+	// lost. The session has a new generation in place of the lost one.
 	Recovered bool
-	// Evicted are the live sessions that had to make room.
+	// Evicted are the live sessions that were removed to make room for this one.
 	Evicted []Session
 }
 
-// StartSession adds a session to an account as the caller has read it, with
-// [Accounts.VerifyPassword] or otherwise. It returns [ErrDisabled] or [ErrNotFound],
-// and an error that matches [ErrCredentials] if the password was changed since: no
-// session outlives what it was started on.
+// StartSession adds a session to an account that the caller has read, for example with
+// [Accounts.VerifyPassword]. It returns [ErrDisabled] or [ErrNotFound], and an error that
+// matches [ErrCredentials] if the password was changed since that read. So a login with
+// the old password cannot start a session after the change.
 //
-// Where the account has as many sessions as it may, expired ones go first, then
-// the one that was refreshed least recently.
+// StartSession removes expired sessions. If the account then still has
+// Config.MaxSessions, it removes the one that was refreshed least recently.
 func (a *Accounts) StartSession(ctx context.Context, account *Account, start NewSession) (*SessionState, error) {
 	now := a.now()
 	session := Session{
@@ -98,7 +101,7 @@ func (a *Accounts) StartSession(ctx context.Context, account *Account, start New
 	return state, nil
 }
 
-// makeRoom leaves room for one session more.
+// makeRoom removes expired sessions, and live ones until there is room for one more.
 func (a *Account) makeRoom(limit int, now time.Time) (evicted []Session) {
 	a.removeSessions(func(s *Session) bool { return !s.live(now) })
 	for len(a.Sessions) >= limit {
@@ -118,11 +121,11 @@ func (a *Account) makeRoom(limit int, now time.Time) (evicted []Session) {
 // FindBySession returns the account of a genuine access token, if the account is
 // enabled and the session is alive. Otherwise it returns [ErrNotFound],
 // [ErrDisabled], [ErrSessionEnded] or [ErrSuperseded]. With Config.CacheTTL it may
-// answer from what was read before. It never refuses for that alone.
+// answer from its cache, but it asks the backend before it refuses.
 //
-// The first call after a refresh marks the new generation as used, even if the
-// context ends meanwhile. If that write fails the answer is the same, and the next
-// call tries again.
+// The first call after a refresh marks the new generation as used, even if the context
+// ends in the meantime. If that write fails, the caller is let in all the same, and the
+// next call tries again.
 func (a *Accounts) FindBySession(ctx context.Context, ref SessionRef) (*Account, error) {
 	now := a.now()
 	if a.cache == nil {
@@ -132,7 +135,7 @@ func (a *Accounts) FindBySession(ctx context.Context, ref SessionRef) (*Account,
 		return account, nil
 	}
 	account, err := a.findBySessionFresh(ctx, ref, now)
-	// A caller who hangs up has met no outage.
+	// If the caller hung up, the error may come from that and not from an outage.
 	if errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
 		if old := a.cache.heldInOutage(ref.AccountID, now); old.grants(ref, now) {
 			return old, nil
@@ -141,10 +144,10 @@ func (a *Accounts) FindBySession(ctx context.Context, ref SessionRef) (*Account,
 	return account, err
 }
 
-// grants reports whether a held account lets a token in without a look at the
-// backend. A token of a later generation than the held one's may need its mark.
-// What is held may be older than the backend's record, and yet it never lets a
-// superseded generation in: that one was never marked as used, so it is looked up.
+// grants reports whether a cached account lets a token in without asking the backend. A
+// token of a later generation than the cached one may have to be marked as used. An
+// outdated cached account cannot let a superseded generation in: that generation was
+// never marked as used, so the backend is asked.
 func (a *Account) grants(ref SessionRef, now time.Time) bool {
 	if a == nil {
 		return false
@@ -153,10 +156,10 @@ func (a *Account) grants(ref SessionRef, now time.Time) bool {
 	return err == nil && ref.Generation <= session.Generation && !session.needsMark(ref.Generation)
 }
 
-// FindBySessionFresh does what [Accounts.FindBySession] does, without the
-// cache. It is for a caller who would refuse because of what the account lacks, such
-// as a group. seen is the account that FindBySession has returned; where there
-// is no cache it is fresh already and comes back as it is.
+// FindBySessionFresh does what [Accounts.FindBySession] does, but ignores the cache. Call
+// it before you refuse a caller because the account lacks something, such as a group:
+// the cached account may be outdated. seen is the account that FindBySession returned.
+// Without a cache seen is fresh, and FindBySessionFresh returns it.
 func (a *Accounts) FindBySessionFresh(ctx context.Context, ref SessionRef, seen *Account) (*Account, error) {
 	if a.cache == nil {
 		return seen, nil
@@ -179,7 +182,7 @@ func (a *Accounts) findBySessionFresh(ctx context.Context, ref SessionRef, now t
 	}
 	if session.needsMark(ref.Generation) {
 		if err := a.markUsed(ctx, ref); Refused(err) {
-			return nil, err // it ended, or was superseded, a moment ago
+			return nil, err // the session ended, or moved on, a moment ago
 		}
 	}
 	return account, nil
@@ -200,11 +203,11 @@ func (a *Account) authenticate(ref SessionRef, now time.Time) (*Session, error) 
 	return session, nil
 }
 
-// live reports whether the session has not expired.
+// live reports whether the session has not yet expired.
 func (s *Session) live(now time.Time) bool { return now.Before(s.Expires) }
 
-// needsMark: the first generation has none before it whose token could come
-// back, so its use is not worth a write.
+// needsMark reports whether the use of a generation must be written down. It need not
+// for the first generation: no earlier refresh token can be presented again.
 func (s *Session) needsMark(generation int64) bool {
 	return generation == s.Generation && generation > 1 && !s.Used
 }
@@ -212,8 +215,8 @@ func (s *Session) needsMark(generation int64) bool {
 // markTimeout bounds the write of a mark, which may outlive the request.
 const markTimeout = 5 * time.Second
 
-// markUsed marks a generation as used. A thief who hangs up must not be able to stop
-// it, so it has a context of its own.
+// markUsed marks a generation as used. It has a context of its own, so that a thief
+// cannot stop the write by hanging up.
 func (a *Accounts) markUsed(ctx context.Context, ref SessionRef) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
 	defer cancel()
@@ -232,7 +235,7 @@ func (a *Accounts) markUsed(ctx context.Context, ref SessionRef) error {
 	})
 }
 
-// Sessions are the live sessions of an account, the oldest login first.
+// Sessions returns the live sessions of an account, the oldest login first.
 func (a *Accounts) Sessions(ctx context.Context, id ID) ([]Session, error) {
 	account, err := a.backend.FindByID(ctx, id)
 	if err != nil {
@@ -263,8 +266,8 @@ func (a *Accounts) EndSession(ctx context.Context, id ID, sessionID string) erro
 	})
 }
 
-// EndSessions ends all sessions of an account, or all others where except names
-// one.
+// EndSessions ends all sessions of an account except the one whose id is except. An empty
+// except ends all of them.
 func (a *Accounts) EndSessions(ctx context.Context, id ID, except string) error {
 	return a.backend.Update(ctx, id, func(account *Account) error {
 		if !account.removeSessions(func(s *Session) bool { return s.ID != except }) {

@@ -1,0 +1,64 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// AdminGroup is the group of administrators. [Accounts.EnsureRoot] puts the root
+// account into it.
+const AdminGroup = "admin"
+
+// AddToGroup puts an account into a group. The next request already sees it. An invalid
+// group is an error that matches [ErrInvalid].
+func (a *Accounts) AddToGroup(ctx context.Context, id ID, group string) error {
+	if err := checkGroup(group); err != nil {
+		return err
+	}
+	return a.change(ctx, id, func(account *Account) error {
+		if !account.addGroup(group) {
+			return ErrUnchanged
+		}
+		return nil
+	})
+}
+
+// RemoveFromGroup takes an account out of a group. The next request already sees it,
+// unless another process answers it from its cache, see Config.CacheTTL.
+func (a *Accounts) RemoveFromGroup(ctx context.Context, id ID, group string) error {
+	return a.change(ctx, id, func(account *Account) error {
+		at, found := slices.BinarySearch(account.Groups, group)
+		if !found {
+			return ErrUnchanged
+		}
+		account.Groups = slices.Delete(account.Groups, at, at+1)
+		return nil
+	})
+}
+
+func (a *Account) addGroup(group string) (added bool) {
+	at, found := slices.BinarySearch(a.Groups, group)
+	if !found {
+		a.Groups = slices.Insert(a.Groups, at, group)
+	}
+	return !found
+}
+
+const maxGroupBytes = 64
+
+// checkGroup allows only characters that need no quoting in code and configuration.
+// Unlike names, groups are compared byte for byte.
+func checkGroup(group string) error {
+	for _, r := range group {
+		if r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._:-", r) {
+			group = ""
+			break
+		}
+	}
+	if group == "" || len(group) > maxGroupBytes {
+		return &InvalidError{"group", `must be 1 to 64 ASCII letters, digits, ".", "_", ":" or "-"`}
+	}
+	return nil
+}
