@@ -23,22 +23,40 @@ func Example() {
 	}
 	fmt.Println(ada.Name, ada.Email, ada.InGroup("editors"))
 
-	proven, err := accounts.VerifyPassword(ctx, "ADA@EXAMPLE.ORG", "correct horse")
-	fmt.Println(proven.ID == ada.ID, err)
-	_, err = accounts.VerifyPassword(ctx, "ada", "battery staple")
+	// Ada logs in, with her e-mail in capital letters.
+	login := store.Login{
+		Username: "ADA@EXAMPLE.ORG", Password: "correct horse",
+		Session: store.NewSession{ClientID: "app"},
+	}
+	state, err := accounts.Login(ctx, login)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("generation", state.Session.Generation)
+
+	login.Password = "battery staple"
+	_, err = accounts.Login(ctx, login)
 	fmt.Println(errors.Is(err, store.ErrCredentials), err)
 
-	session, err := accounts.StartSession(ctx, proven, store.NewSession{ClientID: "app"})
-	fmt.Println(session.Session.Generation, err)
+	// Her refresh token names the account, the session and the generation.
+	token := store.SessionRef{AccountID: ada.ID, SessionID: state.Session.ID, Generation: 1}
+	state, err = accounts.RefreshSession(ctx, token, store.Lifetimes{})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("generation", state.Session.Generation)
+
+	// A disabled account has no sessions.
 	if err := accounts.Disable(ctx, ada.ID); err != nil {
 		panic(err)
 	}
-	_, err = accounts.RefreshSession(ctx, store.SessionRef{AccountID: ada.ID, SessionID: session.Session.ID, Generation: 1}, store.Lifetimes{})
-	fmt.Println(err)
+	token.Generation = 2
+	_, err = accounts.RefreshSession(ctx, token, store.Lifetimes{})
+	fmt.Println(errors.Is(err, store.ErrDisabled), err)
 	// Output:
 	// ada Ada@example.org true
-	// true <nil>
+	// generation 1
 	// true store: unknown name or wrong password
-	// 1 <nil>
-	// store: the account is disabled
+	// generation 2
+	// true store: the account is disabled
 }

@@ -14,6 +14,9 @@ func Example() {
 		panic(err)
 	}
 	_, created, err := accounts.EnsureRoot(context.Background(), "root", "root@localhost", "correct horse")
-	fmt.Println(created, err)
-	// Output: true <nil>
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(created)
+	// Output: true
 }

@@ -1,5 +1,5 @@
-// Package memstore keeps accounts in memory, for tests and for programs that may
-// forget everything when they end. A look-up costs no allocation.
+// Package memstore keeps accounts in memory. It is for tests, and for programs that may
+// lose all accounts when they end. A look-up allocates no memory.
 package memstore
 
 import (
@@ -16,7 +16,8 @@ import (
 type Store struct {
 	shards [shardCount]shard
 
-	// A goroutine that holds a shard may take index, not the other way round.
+	// Lock order: a goroutine may lock index while it holds a shard, but not a shard
+	// while it holds index.
 	index   sync.RWMutex
 	byName  map[string]store.ID
 	byEmail map[string]store.ID
@@ -25,11 +26,11 @@ type Store struct {
 	records   map[string]store.Record
 }
 
-// shardCount spreads readers over as many locks, so that cores do not wait for
-// one cache line. A power of two.
+// shardCount is the number of locks that readers are spread over, so that cores do not
+// wait for one cache line. It is a power of two.
 const shardCount = 64
 
-// shard holds snapshots that are never changed, only replaced.
+// shard holds a part of the accounts. They are replaced, never changed.
 type shard struct {
 	sync.RWMutex
 	accounts map[store.ID]*store.Account
@@ -38,7 +39,7 @@ type shard struct {
 
 var _ store.Backend = (*Store)(nil)
 
-// New makes an empty Store.
+// New returns an empty Store.
 func New() *Store {
 	s := &Store{
 		byName:  make(map[string]store.ID),
@@ -51,7 +52,8 @@ func New() *Store {
 	return s
 }
 
-// shard: the last byte of an ObjectID counts.
+// shard returns the shard of an account. ObjectIDs count up in their last byte, so
+// accounts spread evenly.
 func (s *Store) shard(id store.ID) *shard { return &s.shards[id[len(id)-1]%shardCount] }
 
 // FindByID is as [store.Backend] says.
@@ -104,7 +106,8 @@ func (s *Store) Create(ctx context.Context, account *store.Account) error {
 	return nil
 }
 
-// Update is as [store.Backend] says. change runs under a lock, once.
+// Update is as [store.Backend] says. change runs once, under a lock that other accounts
+// share: it should be quick.
 func (s *Store) Update(ctx context.Context, id store.ID, change func(*store.Account) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -148,8 +151,8 @@ func (s *Store) Delete(ctx context.Context, id store.ID) error {
 	return nil
 }
 
-// claim moves the account from its old name and e-mail to the new ones, or
-// changes nothing if another has one of these.
+// claim moves the account from its old name and e-mail to its new ones. If another
+// account has one of the new ones, claim changes nothing.
 func (s *Store) claim(id store.ID, oldName, newName, oldEmail, newEmail string) error {
 	if oldName == newName && oldEmail == newEmail {
 		return nil
@@ -173,8 +176,8 @@ func (s *Store) claim(id store.ID, oldName, newName, oldEmail, newEmail string) 
 	return nil
 }
 
-// UpdateRecord is as [store.Backend] says. Each call removes an expired record
-// or two that it meets.
+// UpdateRecord is as [store.Backend] says. change runs once, under a lock. Each call
+// also removes some expired records.
 func (s *Store) UpdateRecord(ctx context.Context, key string, now time.Time, change func(*store.Record) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -199,7 +202,7 @@ func (s *Store) UpdateRecord(ctx context.Context, key string, now time.Time, cha
 	return nil
 }
 
-// unlessUnchanged is the answer to an error of a change function.
+// unlessUnchanged returns the error of a change function, or nil for ErrUnchanged.
 func unlessUnchanged(err error) error {
 	if errors.Is(err, store.ErrUnchanged) {
 		return nil
@@ -207,8 +210,9 @@ func unlessUnchanged(err error) error {
 	return err
 }
 
-// sweep looks at a few records, others each time since maps are walked at
-// random, so that what expires goes about as fast as what comes.
+// sweep removes those of four records that have expired. Go iterates over maps in random
+// order, so each call looks at others. Each call adds at most one record, so expired
+// records do not pile up.
 func (s *Store) sweep(now time.Time) {
 	looks := 4
 	for key, record := range s.records {

@@ -1,5 +1,6 @@
-// Package password hashes and verifies passwords with argon2id (RFC 9106), with
-// a bound on the memory and the cores that all hashes together may take.
+// Package password hashes and verifies passwords with argon2id (RFC 9106). It bounds the
+// memory and the cores that all hashes together may take, so that many logins at once
+// do not bring a server down.
 //
 // Hashes are strings in PHC form:
 //
@@ -7,6 +8,7 @@
 package password
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -21,50 +23,55 @@ import (
 )
 
 var (
-	// ErrOverloaded: as many callers as Config.MaxWaiting allows wait already.
+	// ErrOverloaded means that Config.MaxWaiting callers are already waiting to hash.
 	ErrOverloaded = errors.New("password: too many passwords are being hashed")
-	// ErrHash: a stored hash is not a PHC string of argon2id version 19.
+	// ErrHash means that a stored hash is not a PHC string of argon2id version 19.
 	ErrHash = errors.New("password: malformed hash")
-	// ErrTooCostly: a stored hash asks for more than the configured maximum.
+	// ErrTooCostly means that a stored hash has higher costs than the configured
+	// maximum.
 	ErrTooCostly = errors.New("password: the hash costs more than the configured maximum")
 )
 
-// Config holds the costs. The zero value is OWASP's current minimum for argon2id:
-// 19 MiB and 2 iterations, about 50 ms of one core.
+// Config says how much work a hash is, and how many hashes run at once. The zero value
+// is OWASP's current minimum for argon2id: 19 MiB and 2 iterations, about 50 ms of one
+// core.
 type Config struct {
-	// Memory of one hash in KiB. The default is 19,456 (19 MiB).
+	// Memory, Iterations and Parallelism are the costs of a new hash. Higher costs
+	// make it more expensive to guess passwords from stolen hashes, and to log in.
+
+	// Memory is what one hash takes, in KiB. The default is 19,456 (19 MiB).
 	Memory uint32
-	// Iterations over that memory. The default is 2.
+	// Iterations is the number of passes over that memory. The default is 2.
 	Iterations uint32
-	// Parallelism is the number of lanes. The default is 1. One hash never uses
-	// more than one lane per core, whatever is set here.
+	// Parallelism is the number of lanes. The default is 1. More lanes than cores
+	// make a hash no faster.
 	Parallelism uint8
 
-	// MaxMemory in KiB, MaxIterations and MaxParallelism bound what a stored
-	// hash may ask for: beyond them it is refused rather than computed. The
-	// defaults are 131,072 (128 MiB), 16 and 16, or what new hashes take if that
-	// is more.
+	// MaxMemory (in KiB), MaxIterations and MaxParallelism bound the costs of a stored
+	// hash, so that a manipulated one cannot take the server down. A hash beyond them
+	// is refused with ErrTooCostly. The defaults are 131,072 (128 MiB), 16 and 16, or
+	// the costs of new hashes where those are higher.
 	MaxMemory      uint32
 	MaxIterations  uint32
 	MaxParallelism uint8
 
-	// Budget is how much memory, in KiB, all hashes under way may take together.
-	// At most one fewer runs at once than there are cores (GOMAXPROCS), and at
-	// least one, so that logins leave a core to all other requests. The default is
+	// Budget bounds the memory, in KiB, of all hashes that run at once. Cores bound
+	// them as well: one hash fewer runs at once than there are cores (GOMAXPROCS), but
+	// at least one, so that logins leave a core to other requests. The default is
 	// 262,144 (256 MiB), or MaxMemory if that is more.
 	Budget uint32
-	// MaxWaiting is how many callers may wait for their turn; one more gets
-	// ErrOverloaded at once. The default is 128 for each hash that can run at once,
-	// some seconds of work.
+	// MaxWaiting bounds how long a login can wait. It is how many callers may wait to
+	// hash; the next caller gets ErrOverloaded at once. The default is 128 for each
+	// hash that can run at once, which is some seconds of work.
 	MaxWaiting int
 }
 
 // Hasher hashes and verifies passwords. It is safe for concurrent use.
 type Hasher struct {
-	config  Config
-	turns   *semaphore.Weighted // in KiB of the budget
-	share   int64               // the least a hash takes of it, so that cores bound it too
-	waiting atomic.Int64
+	config    Config
+	budget    *semaphore.Weighted // in KiB
+	minWeight int64               // each hash takes this much of the budget or more, so that cores bound it too
+	waiting   atomic.Int64
 }
 
 const (
@@ -72,18 +79,18 @@ const (
 	keyBytes  = 32
 )
 
-// New checks the whole configuration and returns one error that names each wrong
-// field.
+// New makes a Hasher. It checks the whole configuration and returns one error that names
+// each wrong field.
 func New(config Config) (*Hasher, error) {
-	setDefault(&config.Memory, 19*1024)
-	setDefault(&config.Iterations, 2)
-	setDefault(&config.Parallelism, 1)
-	setDefault(&config.MaxMemory, max(128*1024, config.Memory))
-	setDefault(&config.MaxIterations, max(16, config.Iterations))
-	setDefault(&config.MaxParallelism, max(16, config.Parallelism))
-	setDefault(&config.Budget, max(256*1024, config.MaxMemory))
+	config.Memory = cmp.Or(config.Memory, 19*1024)
+	config.Iterations = cmp.Or(config.Iterations, 2)
+	config.Parallelism = cmp.Or(config.Parallelism, 1)
+	config.MaxMemory = cmp.Or(config.MaxMemory, max(128*1024, config.Memory))
+	config.MaxIterations = cmp.Or(config.MaxIterations, max(16, config.Iterations))
+	config.MaxParallelism = cmp.Or(config.MaxParallelism, max(16, config.Parallelism))
+	config.Budget = cmp.Or(config.Budget, max(256*1024, config.MaxMemory))
 	cores := max(1, runtime.GOMAXPROCS(0)-1)
-	setDefault(&config.MaxWaiting, 128*cores)
+	config.MaxWaiting = cmp.Or(config.MaxWaiting, 128*cores)
 
 	var problems []string
 	if config.Memory < 8*uint32(config.Parallelism) { // RFC 9106 section 3.1
@@ -102,41 +109,34 @@ func New(config Config) (*Hasher, error) {
 		return nil, fmt.Errorf("password: configuration: %s", strings.Join(problems, "; "))
 	}
 	return &Hasher{
-		config: config,
-		turns:  semaphore.NewWeighted(int64(config.Budget)),
-		share:  (int64(config.Budget) + int64(cores) - 1) / int64(cores),
+		config:    config,
+		budget:    semaphore.NewWeighted(int64(config.Budget)),
+		minWeight: (int64(config.Budget) + int64(cores) - 1) / int64(cores),
 	}, nil
 }
 
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
-}
-
-// Hash makes the hash of a password with a new salt. It returns [ErrOverloaded],
-// or the context's error if that ends before the turn of the caller has come.
+// Hash returns the hash of a password, with a new salt. It returns [ErrOverloaded] if too
+// many callers wait, and an error that wraps the context's if that ends during the wait.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
-	release, err := h.turn(ctx, h.config.Memory)
+	release, err := h.waitForTurn(ctx, h.config.Memory)
 	if err != nil {
 		return "", err
 	}
 	defer release()
-	return h.fresh(password), nil
+	return h.newHash(password), nil
 }
 
-// Verify reports whether the password is the one that was hashed, and whether the
-// hash was made with other costs than those of new hashes, so that the caller
-// should replace it. It calls stored for the hash when the caller's turn has come,
-// and returns an error of stored as it is.
+// Verify reports whether the password matches the stored hash, and whether that hash is
+// outdated: the caller should then replace it, because new hashes have other costs. It
+// calls stored to get the hash once it is the caller's turn, and returns an error of
+// stored as it is.
 //
-// An empty hash matches no password and costs as much time as a new one, so that
-// an account without a password, or no account at all, cannot be told from a
-// wrong password. The same holds for a hash that is refused, with [ErrHash] or
-// [ErrTooCostly]. Other errors are those of [Hasher.Hash].
+// An empty hash matches no password, and takes as long as a new hash. So the time does
+// not reveal whether an account exists or has a password. A hash that is refused, with
+// [ErrHash] or [ErrTooCostly], takes that time as well. Other errors are those of
+// [Hasher.Hash].
 func (h *Hasher) Verify(ctx context.Context, password string, stored func() (hash string, err error)) (match, outdated bool, err error) {
-	release, err := h.turn(ctx, h.config.Memory)
+	release, err := h.waitForTurn(ctx, h.config.Memory)
 	if err != nil {
 		return false, false, err
 	}
@@ -147,15 +147,15 @@ func (h *Hasher) Verify(ctx context.Context, password string, stored func() (has
 	}
 	hash, err := h.parse(text)
 	if text == "" || err != nil {
-		h.fresh(password)
+		h.newHash(password)
 		return false, false, err
 	}
 	if hash.memory > h.config.Memory {
-		// A turn of another size. The old one goes first: who held on to it while
-		// waiting could wait for ever.
+		// This hash needs a larger part of the budget. The smaller part is released
+		// first: callers that hold one and wait for another could wait for ever.
 		release()
 		release = func() {}
-		bigger, err := h.turn(ctx, hash.memory)
+		bigger, err := h.waitForTurn(ctx, hash.memory)
 		if err != nil {
 			return false, false, err
 		}
@@ -166,8 +166,8 @@ func (h *Hasher) Verify(ctx context.Context, password string, stored func() (has
 	return subtle.ConstantTimeCompare(hash.derive(password), hash.key) == 1, outdated, nil
 }
 
-// parse reads a stored hash and refuses one that costs too much. An empty one is
-// left to the caller.
+// parse parses a stored hash and refuses one that costs too much. The caller handles an
+// empty one.
 func (h *Hasher) parse(text string) (phc, error) {
 	if text == "" {
 		return phc{}, nil
@@ -179,8 +179,8 @@ func (h *Hasher) parse(text string) (phc, error) {
 	return hash, err
 }
 
-// fresh makes a hash with a new salt. The caller has a turn.
-func (h *Hasher) fresh(password string) string {
+// newHash returns a hash with a new salt. The caller must have its turn.
+func (h *Hasher) newHash(password string) string {
 	hash := phc{
 		memory:      h.config.Memory,
 		iterations:  h.config.Iterations,
@@ -197,19 +197,19 @@ func (p *phc) derive(password string) []byte {
 	return argon2.IDKey([]byte(password), p.salt, p.iterations, p.memory, p.parallelism, uint32(len(p.key)))
 }
 
-// turn waits until a hash of so much memory, in KiB, may run.
-func (h *Hasher) turn(ctx context.Context, memory uint32) (release func(), err error) {
-	weight := max(int64(memory), h.share)
-	if !h.turns.TryAcquire(weight) {
+// waitForTurn waits until a hash of this much memory, in KiB, may run.
+func (h *Hasher) waitForTurn(ctx context.Context, memory uint32) (release func(), err error) {
+	weight := max(int64(memory), h.minWeight)
+	if !h.budget.TryAcquire(weight) {
 		if h.waiting.Add(1) > int64(h.config.MaxWaiting) {
 			h.waiting.Add(-1)
 			return nil, ErrOverloaded
 		}
-		err := h.turns.Acquire(ctx, weight)
+		err := h.budget.Acquire(ctx, weight)
 		h.waiting.Add(-1)
 		if err != nil {
 			return nil, fmt.Errorf("password: waiting to hash: %w", err)
 		}
 	}
-	return func() { h.turns.Release(weight) }, nil
+	return func() { h.budget.Release(weight) }, nil
 }

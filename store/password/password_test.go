@@ -3,7 +3,6 @@ package password_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"strings"
 	"sync"
@@ -16,26 +15,6 @@ import (
 	"github.com/oauthsv/oauthsv/store/password"
 )
 
-func Example() {
-	hasher, err := password.New(password.Config{})
-	if err != nil {
-		panic(err)
-	}
-	ctx := context.Background()
-	hash, err := hasher.Hash(ctx, "correct horse")
-	if err != nil {
-		panic(err)
-	}
-	fmt.Println(hash[:31])
-	stored := func() (string, error) { return hash, nil } // or a look-up in a database
-	fmt.Println(hasher.Verify(ctx, "correct horse", stored))
-	fmt.Println(hasher.Verify(ctx, "battery staple", stored))
-	// Output:
-	// $argon2id$v=19$m=19456,t=2,p=1$
-	// true false <nil>
-	// false false <nil>
-}
-
 func newHasher(t testing.TB, config password.Config) *password.Hasher {
 	t.Helper()
 	hasher, err := password.New(config)
@@ -43,8 +22,8 @@ func newHasher(t testing.TB, config password.Config) *password.Hasher {
 	return hasher
 }
 
-// is finds a stored hash.
-func is(hash string) func() (string, error) {
+// stored returns a look-up that finds the hash.
+func stored(hash string) func() (string, error) {
 	return func() (string, error) { return hash, nil }
 }
 
@@ -62,7 +41,7 @@ func TestHashesAreSalted(t *testing.T) {
 // TestKnownHash: a hash of another implementation of argon2id.
 func TestKnownHash(t *testing.T) {
 	const hash = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
-	match, outdated, err := newHasher(t, cheap).Verify(t.Context(), "password", is(hash))
+	match, outdated, err := newHasher(t, cheap).Verify(t.Context(), "password", stored(hash))
 	require.NoError(t, err)
 	assert.True(t, match)
 	assert.True(t, outdated)
@@ -77,12 +56,12 @@ func TestVerifyTellsOutdatedCosts(t *testing.T) {
 		"iterations":  {Memory: 8, Iterations: 2},
 		"parallelism": {Memory: 16, Iterations: 1, Parallelism: 2},
 	} {
-		match, outdated, err := newHasher(t, config).Verify(t.Context(), "secret", is(hash))
+		match, outdated, err := newHasher(t, config).Verify(t.Context(), "secret", stored(hash))
 		require.NoError(t, err, name)
 		assert.True(t, match, name)
 		assert.True(t, outdated, name)
 	}
-	_, outdated, err := old.Verify(t.Context(), "secret", is(hash))
+	_, outdated, err := old.Verify(t.Context(), "secret", stored(hash))
 	require.NoError(t, err)
 	assert.False(t, outdated)
 }
@@ -90,7 +69,7 @@ func TestVerifyTellsOutdatedCosts(t *testing.T) {
 func TestEmptyHashMatchesNothing(t *testing.T) {
 	hasher := newHasher(t, cheap)
 	for _, attempt := range []string{"", "secret"} {
-		match, outdated, err := hasher.Verify(t.Context(), attempt, is(""))
+		match, outdated, err := hasher.Verify(t.Context(), attempt, stored(""))
 		require.NoError(t, err)
 		assert.False(t, match)
 		assert.False(t, outdated)
@@ -128,7 +107,7 @@ func TestVerifyRefusesHash(t *testing.T) {
 		"lanes beyond the max": {replace("m=8,t=1,p=1", "m=1024,t=1,p=17"), password.ErrTooCostly},
 	} {
 		t.Run(name, func(t *testing.T) {
-			match, _, err := hasher.Verify(t.Context(), "secret", is(test.hash))
+			match, _, err := hasher.Verify(t.Context(), "secret", stored(test.hash))
 			require.ErrorIs(t, err, test.want)
 			assert.False(t, match)
 		})
@@ -233,7 +212,7 @@ func TestVerifyBiggerHash(t *testing.T) {
 	var all sync.WaitGroup
 	for range 16 {
 		all.Go(func() {
-			match, outdated, err := small.Verify(t.Context(), "secret", is(hash))
+			match, outdated, err := small.Verify(t.Context(), "secret", stored(hash))
 			assert.NoError(t, err)
 			assert.True(t, match && outdated)
 		})
@@ -281,7 +260,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add("$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc")
 	f.Add("$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc")
 	f.Fuzz(func(t *testing.T, hash string) {
-		if match, _, _ := hasher.Verify(context.Background(), "secret", is(hash)); match {
+		if match, _, _ := hasher.Verify(context.Background(), "secret", stored(hash)); match {
 			require.True(t, strings.HasPrefix(hash, "$argon2id$"))
 		}
 	})

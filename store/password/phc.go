@@ -9,7 +9,7 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// phc is a hash in its parts.
+// phc holds the parts of a hash in PHC form.
 type phc struct {
 	memory, iterations uint32
 	parallelism        uint8
@@ -20,8 +20,8 @@ var encoding = base64.RawStdEncoding.Strict()
 
 const (
 	phcPrefix = "$argon2id$v="
-	// Bounds of the PHC description of argon2; RFC 9106 allows longer ones that
-	// nobody makes.
+	// The bounds of the PHC description of argon2. RFC 9106 allows longer salts and
+	// keys, but nobody makes them.
 	minSaltBytes, maxSaltBytes = 8, 48
 	minKeyBytes, maxKeyBytes   = 16, 64
 )
@@ -31,8 +31,7 @@ func (p *phc) String() string {
 		p.memory, p.iterations, p.parallelism, encoding.EncodeToString(p.salt), encoding.EncodeToString(p.key))
 }
 
-// parsePHC accepts what String writes, with other numbers in it, and nothing
-// else.
+// parsePHC accepts the form that String writes, and nothing else.
 func parsePHC(hash string) (phc, error) {
 	rest, found := strings.CutPrefix(hash, phcPrefix+strconv.Itoa(argon2.Version)+"$")
 	fields := strings.Split(rest, "$")
