@@ -14,8 +14,8 @@ import (
 	"github.com/oauthsv/oauthsv/store/password"
 )
 
-// What follows are rules of store.Accounts that hold only if the backend keeps
-// its promises under concurrency.
+// The tests of this file check rules of store.Accounts. They hold only if the backend
+// keeps its promises under concurrency.
 
 func newAccounts(t *testing.T, config store.Config) *store.Accounts {
 	t.Helper()
@@ -27,43 +27,59 @@ func newAccounts(t *testing.T, config store.Config) *store.Accounts {
 	return accounts
 }
 
-// testRefreshRace: of 64 refreshes at once with one token exactly one moves the
-// generation; with a reuse interval nobody is refused.
+// refreshers is how many callers present one refresh token at once.
+const refreshers = 64
+
+// startSession starts a session of a new account.
+func startSession(t *testing.T, accounts *store.Accounts) store.SessionRef {
+	t.Helper()
+	account, err := accounts.Create(t.Context(), store.NewAccount{Name: "ada", Email: "ada@example.org", NoPassword: true})
+	require.NoError(t, err)
+	started, err := accounts.StartSession(t.Context(), account, store.NewSession{ClientID: "test"})
+	require.NoError(t, err)
+	return store.SessionRef{AccountID: account.ID, SessionID: started.Session.ID, Generation: started.Session.Generation}
+}
+
+// refreshTogether presents one refresh token many times at once. It requires that
+// nobody is refused.
+func refreshTogether(t *testing.T, accounts *store.Accounts, ref store.SessionRef) []*store.SessionState {
+	t.Helper()
+	states := make([]*store.SessionState, refreshers)
+	for _, err := range together(refreshers, func(i int) error {
+		var err error
+		states[i], err = accounts.RefreshSession(t.Context(), ref, store.Lifetimes{})
+		return err
+	}) {
+		require.NoError(t, err)
+	}
+	return states
+}
+
+// testRefreshRace checks that of many refreshes at once with one token exactly one moves
+// the generation. With a reuse interval nobody is refused.
 func testRefreshRace(t *testing.T, backend store.Backend) {
-	const callers = 64
 	ctx := t.Context()
 	accounts := newAccounts(t, store.Config{Backend: backend, Now: func() time.Time { return epoch }})
-	account, err := accounts.Create(ctx, store.NewAccount{Name: "ada", Email: "ada@example.org", NoPassword: true})
-	require.NoError(t, err)
-	started, err := accounts.StartSession(ctx, account, store.NewSession{ClientID: "test"})
-	require.NoError(t, err)
-
-	for generation := int64(1); generation <= 3; generation++ {
-		ref := store.SessionRef{AccountID: account.ID, SessionID: started.Session.ID, Generation: generation}
-		states := make([]*store.SessionState, callers)
-		errs := together(callers, func(i int) error {
-			var err error
-			states[i], err = accounts.RefreshSession(ctx, ref, store.Lifetimes{})
-			return err
-		})
+	ref := startSession(t, accounts)
+	for range 3 {
 		rotated := 0
-		for i, err := range errs {
-			require.NoError(t, err)
-			assert.Equal(t, generation+1, states[i].Session.Generation)
-			if !states[i].Replayed {
+		for _, state := range refreshTogether(t, accounts, ref) {
+			assert.Equal(t, ref.Generation+1, state.Session.Generation)
+			assert.False(t, state.Recovered)
+			if !state.Replayed {
 				rotated++
 			}
 		}
 		assert.Equal(t, 1, rotated)
+		ref.Generation++
 	}
 
 	strict := newAccounts(t, store.Config{
 		Backend: backend, ReuseInterval: store.Off, LostReplyWindow: store.Off,
 		Now: func() time.Time { return epoch },
 	})
-	ref := store.SessionRef{AccountID: account.ID, SessionID: started.Session.ID, Generation: 4}
 	succeeded := 0
-	for _, err := range together(callers, func(int) error {
+	for _, err := range together(refreshers, func(int) error {
 		_, err := strict.RefreshSession(ctx, ref, store.Lifetimes{})
 		return err
 	}) {
@@ -74,14 +90,45 @@ func testRefreshRace(t *testing.T, backend store.Backend) {
 		assert.True(t, errors.Is(err, store.ErrRefreshReused) || errors.Is(err, store.ErrSessionEnded), "got %v", err)
 	}
 	assert.Equal(t, 1, succeeded, "strict: one caller gets the new generation")
-	sessions, err := accounts.Sessions(ctx, account.ID)
+	sessions, err := accounts.Sessions(ctx, ref.AccountID)
 	require.NoError(t, err)
 	assert.Empty(t, sessions, "strict: the others end the session")
 }
 
-// testLoginRaces: a login that runs beside a change of the password, or beside a
-// disabling, leaves no session behind that the change should have ended, nor the
-// old password.
+// testLateRetryRace checks late retries. A client loses the reply to a refresh, and tries
+// again when the reuse interval is over, many times at once. Exactly one try moves the
+// generation, and nobody is refused.
+func testLateRetryRace(t *testing.T, backend store.Backend) {
+	now := epoch
+	accounts := newAccounts(t, store.Config{
+		Backend: backend, ReuseInterval: 10 * time.Second, LostReplyWindow: time.Hour,
+		Now: func() time.Time { return now },
+	})
+	ref := startSession(t, accounts)
+	_, err := accounts.RefreshSession(t.Context(), ref, store.Lifetimes{})
+	require.NoError(t, err) // the reply is lost: nobody uses generation 2
+	for lost := int64(2); lost <= 4; lost++ {
+		now = now.Add(10*time.Second + time.Millisecond)
+		recovered := 0
+		for _, state := range refreshTogether(t, accounts, ref) {
+			assert.Equal(t, lost+1, state.Session.Generation)
+			assert.NotEqual(t, state.Recovered, state.Replayed, "a caller gets the one or the other")
+			if state.Recovered {
+				recovered++
+			}
+		}
+		assert.Equal(t, 1, recovered)
+		sessions, err := accounts.Sessions(t.Context(), ref.AccountID)
+		require.NoError(t, err)
+		require.Len(t, sessions, 1)
+		assert.Equal(t, lost+1, sessions[0].Generation, "the generation moves by exactly one")
+		assert.Equal(t, ref.Generation, sessions[0].Proven())
+	}
+}
+
+// testLoginRaces runs logins while the password of the account changes, or while the
+// account is disabled or removed. Afterwards no session is left that the change should
+// have ended, and the old password does not work.
 func testLoginRaces(t *testing.T, backend store.Backend) {
 	ctx := context.WithoutCancel(t.Context())
 	accounts := newAccounts(t, store.Config{Backend: backend})
@@ -117,8 +164,8 @@ func testLoginRaces(t *testing.T, backend store.Backend) {
 	}
 }
 
-// sessionsInUse is an account with sessions whose next accepted access token writes
-// the mark that the generation is in use.
+// sessionsInUse makes an account with refreshed sessions. The next access token of each
+// session marks the generation as used, which is a write.
 func sessionsInUse(t *testing.T, accounts *store.Accounts, name string, sessions int) (refs []store.SessionRef) {
 	t.Helper()
 	account, err := accounts.Create(t.Context(), store.NewAccount{Name: name, Email: name + "@example.org", NoPassword: true})
@@ -140,9 +187,9 @@ const (
 	raceSessions = 4
 )
 
-// beside runs end beside a refresh and an accepted access token of each session.
-// Those may succeed or be refused; end must succeed.
-func beside(t *testing.T, accounts *store.Accounts, refs []store.SessionRef, end func() error) {
+// raceAgainst runs end, and at the same time a refresh and an access token of each
+// session. end must succeed. The others may succeed or be refused.
+func raceAgainst(t *testing.T, accounts *store.Accounts, refs []store.SessionRef, end func() error) {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
 	errs := together(1+2*len(refs), func(i int) error {
@@ -163,28 +210,28 @@ func beside(t *testing.T, accounts *store.Accounts, refs []store.SessionRef, end
 	}
 }
 
-// testDisableRace: refreshes and marks that run beside the disabling of their
-// account do not enable it again, nor bring a session back.
+// testDisableRace checks that refreshes and marks that run while their account is disabled
+// neither enable it again nor bring a session back.
 func testDisableRace(t *testing.T, backend store.Backend) {
 	accounts := newAccounts(t, store.Config{Backend: backend})
 	for round := range raceRounds {
 		refs := sessionsInUse(t, accounts, fmt.Sprint("ada", round), raceSessions)
 		id := refs[0].AccountID
-		beside(t, accounts, refs, func() error { return accounts.Disable(context.WithoutCancel(t.Context()), id) })
+		raceAgainst(t, accounts, refs, func() error { return accounts.Disable(context.WithoutCancel(t.Context()), id) })
 		account := find(t, backend, id)
 		assert.True(t, account.Disabled, "the account came back to life")
 		assert.Empty(t, account.Sessions, "a session came back to life")
 	}
 }
 
-// testRevokeRace: refreshes and marks of a session, and of others of its account,
-// that run beside its end do not bring it back, and the others live on.
+// testRevokeRace ends one session while all sessions of the account are refreshed and
+// marked. The session does not come back, and the others stay alive.
 func testRevokeRace(t *testing.T, backend store.Backend) {
 	accounts := newAccounts(t, store.Config{Backend: backend})
 	for round := range raceRounds {
 		refs := sessionsInUse(t, accounts, fmt.Sprint("ada", round), raceSessions)
 		ended := refs[0]
-		beside(t, accounts, refs, func() error {
+		raceAgainst(t, accounts, refs, func() error {
 			return accounts.EndSession(context.WithoutCancel(t.Context()), ended.AccountID, ended.SessionID)
 		})
 		_, err := accounts.FindBySession(t.Context(), ended)

@@ -16,7 +16,7 @@ func testRecords(t *testing.T, backend store.Backend) {
 	ctx := t.Context()
 	read := func(key string, now time.Time) (found store.Record) {
 		t.Helper()
-		refusal := errors.New("only looking")
+		refusal := errors.New("only reading")
 		err := backend.UpdateRecord(ctx, key, now, func(r *store.Record) error {
 			found = *r
 			return refusal
@@ -48,7 +48,7 @@ func testRecords(t *testing.T, backend store.Backend) {
 	assert.Empty(t, read("a", epoch).Value)
 	assert.Equal(t, "2", string(read("b", epoch).Value))
 
-	for i := range 20 { // what has expired is in nobody's way
+	for i := range 20 { // a record that has expired does not hinder a new one
 		write(fmt.Sprint("old", i), "x", epoch.Add(time.Millisecond))
 	}
 	for i := range 20 {
@@ -76,6 +76,6 @@ func testRecordRace(t *testing.T, backend store.Backend) {
 	}
 	_ = backend.UpdateRecord(t.Context(), "counter", epoch, func(r *store.Record) error {
 		assert.Len(t, r.Value, writers, "a write was lost or done twice")
-		return errors.New("only looking")
+		return errors.New("only reading")
 	})
 }

@@ -1,10 +1,9 @@
 // Package storetest checks that a [store.Backend] keeps its promises, as
-// testing/fstest does for file systems.
+// testing/fstest does for file systems. It is for the tests of a backend of your own.
 package storetest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -17,9 +16,9 @@ import (
 	"github.com/oauthsv/oauthsv/store"
 )
 
-// Test runs the whole suite. open returns a backend, empty each time, that lasts
-// until the end of its test; what must be released then, open registers with
-// t.Cleanup. Run it with -race.
+// Test runs the whole suite, each test as a subtest with a backend of its own. open
+// returns a new, empty backend. It must work until the end of the test that open gets, so
+// release it with t.Cleanup. Run the suite with -race as well.
 func Test(t *testing.T, open func(t *testing.T) store.Backend) {
 	for name, test := range map[string]func(*testing.T, store.Backend){
 		"CreateFind":               testCreateFind,
@@ -40,6 +39,7 @@ func Test(t *testing.T, open func(t *testing.T) store.Backend) {
 		"RecordRace":               testRecordRace,
 		"Context":                  testContext,
 		"RefreshRace":              testRefreshRace,
+		"LateRetryRace":            testLateRetryRace,
 		"LoginRaces":               testLoginRaces,
 		"DisableRace":              testDisableRace,
 		"RevokeRace":               testRevokeRace,
@@ -49,7 +49,7 @@ func Test(t *testing.T, open func(t *testing.T) store.Backend) {
 	}
 }
 
-// epoch is a time that every backend can keep: whole milliseconds, UTC.
+// epoch is a time that every backend can keep: in whole milliseconds and UTC.
 var epoch = time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)
 
 func newAccount(name string) *store.Account {
@@ -160,7 +160,7 @@ func testCreateRefusesTaken(t *testing.T, backend store.Backend) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			second := newAccount(test.name)
-			second.EmailKey = test.email
+			second.Email, second.EmailKey = test.email, test.email
 			assertExists(t, backend.Create(t.Context(), second), test.field)
 			_, err := backend.FindByID(t.Context(), second.ID)
 			assert.ErrorIs(t, err, store.ErrNotFound)
@@ -220,121 +220,6 @@ func testCreateRace(t *testing.T, backend store.Backend) {
 	assert.Equal(t, winner.ID, found.ID)
 }
 
-func testUpdateWrites(t *testing.T, backend store.Backend) {
-	ctx := t.Context()
-	account, bystander := create(t, backend, "ada"), create(t, backend, "grace")
-	require.NoError(t, backend.Update(ctx, account.ID, func(a *store.Account) error {
-		a.Disabled = true
-		a.ID = bystander.ID // has no effect
-		return nil
-	}))
-	assert.True(t, find(t, backend, account.ID).Disabled)
-	assert.Equal(t, bystander, find(t, backend, bystander.ID))
-	byName, err := backend.FindByName(ctx, "ada")
-	require.NoError(t, err)
-	assert.True(t, byName.Disabled)
-
-	err = backend.Update(ctx, store.NewID(), func(*store.Account) error {
-		t.Error("change ran without a record")
-		return nil
-	})
-	assert.ErrorIs(t, err, store.ErrNotFound)
-}
-
-func testUpdateErrorWritesNothing(t *testing.T, backend store.Backend) {
-	account := create(t, backend, "ada")
-	refusal := errors.New("refused")
-	err := backend.Update(t.Context(), account.ID, func(a *store.Account) error {
-		a.Name, a.EmailKey, a.Disabled = "x", "y", true
-		return refusal
-	})
-	assert.Equal(t, refusal, err)
-	assert.Equal(t, account, find(t, backend, account.ID))
-	_, err = backend.FindByName(t.Context(), "x")
-	assert.ErrorIs(t, err, store.ErrNotFound)
-}
-
-func testUpdateUnchanged(t *testing.T, backend store.Backend) {
-	account := create(t, backend, "ada")
-	require.NoError(t, backend.Update(t.Context(), account.ID, func(a *store.Account) error {
-		a.Name, a.Disabled = "x", true
-		return store.ErrUnchanged
-	}))
-	assert.Equal(t, account, find(t, backend, account.ID))
-	require.NoError(t, backend.UpdateRecord(t.Context(), "a", epoch, func(r *store.Record) error {
-		r.Value, r.Expires = []byte("x"), epoch.Add(time.Hour)
-		return store.ErrUnchanged
-	}))
-	require.NoError(t, backend.UpdateRecord(t.Context(), "a", epoch, func(r *store.Record) error {
-		assert.Empty(t, r.Value)
-		return nil
-	}))
-}
-
-func testUpdatePanicHurtsNobody(t *testing.T, backend store.Backend) {
-	account := create(t, backend, "ada")
-	assert.PanicsWithValue(t, "mine", func() {
-		_ = backend.Update(t.Context(), account.ID, func(*store.Account) error { panic("mine") })
-	})
-	require.NoError(t, backend.Update(t.Context(), account.ID, func(a *store.Account) error {
-		a.Disabled = true
-		return nil
-	}))
-	assert.True(t, find(t, backend, account.ID).Disabled)
-}
-
-func testUpdateMovesUniqueValues(t *testing.T, backend store.Backend) {
-	ctx := t.Context()
-	account := create(t, backend, "ada")
-	require.NoError(t, backend.Update(ctx, account.ID, func(a *store.Account) error {
-		a.Name, a.EmailKey = "lovelace", "lovelace@example.org"
-		return nil
-	}))
-	_, err := backend.FindByName(ctx, "ada")
-	assert.ErrorIs(t, err, store.ErrNotFound)
-	_, err = backend.FindByEmail(ctx, "ada@example.org")
-	assert.ErrorIs(t, err, store.ErrNotFound)
-	found, err := backend.FindByName(ctx, "lovelace")
-	require.NoError(t, err)
-	assert.Equal(t, account.ID, found.ID)
-	create(t, backend, "ada") // the old values are free
-}
-
-func testUpdateRefusesTaken(t *testing.T, backend store.Backend) {
-	ctx := t.Context()
-	create(t, backend, "grace")
-	account := create(t, backend, "ada")
-	assertExists(t, backend.Update(ctx, account.ID, func(a *store.Account) error {
-		a.Name = "grace"
-		return nil
-	}), "name")
-	assertExists(t, backend.Update(ctx, account.ID, func(a *store.Account) error {
-		a.Name, a.EmailKey = "free", "grace@example.org"
-		return nil
-	}), "email")
-	assert.Equal(t, account, find(t, backend, account.ID))
-	_, err := backend.FindByName(ctx, "free")
-	assert.ErrorIs(t, err, store.ErrNotFound)
-}
-
-func testUpdateRace(t *testing.T, backend store.Backend) {
-	account := create(t, backend, "ada")
-	const writers = 32
-	for _, err := range together(writers, func(i int) error {
-		return backend.Update(context.WithoutCancel(t.Context()), account.ID, func(a *store.Account) error {
-			a.Groups = append(a.Groups, fmt.Sprint(i))
-			return nil
-		})
-	}) {
-		assert.NoError(t, err)
-	}
-	groups := find(t, backend, account.ID).Groups
-	assert.Len(t, groups, writers, "a write was lost or done twice")
-	for i := range writers {
-		assert.Contains(t, groups, fmt.Sprint(i))
-	}
-}
-
 func testDelete(t *testing.T, backend store.Backend) {
 	ctx := t.Context()
 	account, bystander := create(t, backend, "ada"), create(t, backend, "grace")
@@ -350,7 +235,7 @@ func testDelete(t *testing.T, backend store.Backend) {
 	create(t, backend, "ada")
 }
 
-// testDeleteRace: an update never brings a deleted record back.
+// testDeleteRace checks that an update never brings a deleted record back.
 func testDeleteRace(t *testing.T, backend store.Backend) {
 	ctx := t.Context()
 	for round := range 8 {

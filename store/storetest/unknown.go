@@ -9,10 +9,10 @@ import (
 	"github.com/oauthsv/oauthsv/store"
 )
 
-// testUnknownMembers: what a newer version has added to a record, or to a session in
-// it, survives a write of this one that changes something else.
+// testUnknownMembers checks the members that a newer version has added to a record or to
+// a session in it. They survive a write by this version that changes something else.
 func testUnknownMembers(t *testing.T, backend store.Backend) {
-	// Values of the types that every encoding can tell apart.
+	// Every encoding can tell the types of these values apart.
 	added := func(text string) map[string]any {
 		return map[string]any{"later_text": text, "later_count": int64(1) << 40, "later_flag": true}
 	}
