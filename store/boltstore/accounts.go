@@ -11,8 +11,8 @@ import (
 	"github.com/oauthsv/oauthsv/store"
 )
 
-// maxKey is the longest name, e-mail or record key, in bytes: bbolt's bound less
-// the expiry that stands before a key.
+// maxKey is how many bytes a name, an e-mail or the key of a record can have. bbolt has the
+// bound, and in the table of expiries the expiry stands before the key.
 const maxKey = bbolt.MaxKeySize - expirySize
 
 // Create is as [store.Backend] says.
@@ -22,8 +22,8 @@ func (s *Store) Create(ctx context.Context, account *store.Account) error {
 	})
 }
 
-// Update is as [store.Backend] says. change runs inside the one write
-// transaction, once, and other writers wait for it.
+// Update is as [store.Backend] says. change runs once, inside a write transaction, and all
+// other writers wait for it: it should be quick.
 func (s *Store) Update(ctx context.Context, id store.ID, change func(*store.Account) error) error {
 	return s.write(ctx, func(b *batch) error {
 		current, err := b.getAccount(id)
@@ -64,8 +64,9 @@ func (b *batch) getAccount(id store.ID) (*store.Account, error) {
 	return decodeAccount(id[:], text)
 }
 
-// putAccount checks everything before it writes anything: other writers share
-// the transaction, and a refusal must leave nothing behind in it.
+// putAccount writes an account and its entries in the indexes. It checks everything before
+// it writes anything, because other writers share the transaction: a refused call must
+// leave nothing behind.
 func (b *batch) putAccount(before, account *store.Account) error {
 	for _, field := range []struct {
 		name      string
@@ -99,7 +100,8 @@ func (b *batch) putAccount(before, account *store.Account) error {
 		b.put(tableAccounts, account.ID[:], text))
 }
 
-// reindex moves an entry of an index. An index has no entry for an empty text.
+// reindex moves the entry of an account in an index from one key to another. An empty text
+// has no entry.
 func (b *batch) reindex(index *table, before, after string, id store.ID) error {
 	if before == after {
 		return nil

@@ -10,13 +10,15 @@ import (
 
 var _ io.WriterTo = (*Store)(nil)
 
-// WriteTo writes a copy of the file as it is at one moment, with everything that
-// was answered before the call, and returns the number of bytes. The copy is a file
-// that [Open] opens. Reads and writes go on meanwhile, but what they replace cannot
-// be reused until the copy is done: a copy to a slow writer makes the file grow by
-// about what is written meanwhile. [Store.Close] waits for it.
+// WriteTo makes a backup while the store is in use. It writes a copy of the file to w, and
+// returns the number of bytes. The copy holds every change that was completed before the
+// call, and nothing half done. [Open] opens it like any other file.
 //
-// WriteTo copies and does not check. To know that a backup is whole, open it.
+// Reads and writes go on during the copy, but pages that they replace are reused only
+// after it. So with a slow w the file grows by about as much as is written during the
+// copy. [Store.Close] waits for the copy.
+//
+// WriteTo does not check what it copies. To check a backup, open it.
 func (s *Store) WriteTo(w io.Writer) (n int64, err error) {
 	to := &backupWriter{to: w}
 	err = s.view(context.Background(), func(tx *bbolt.Tx) error {
@@ -34,8 +36,8 @@ func (s *Store) WriteTo(w io.Writer) (n int64, err error) {
 	return to.n, err
 }
 
-// backupWriter keeps the writer's own error, which bbolt wraps as text, and its
-// panic, which is none of bbolt's.
+// backupWriter keeps the error of the writer itself, of which bbolt keeps only the text. It
+// also keeps a panic of the writer, so that it does not count as one of bbolt.
 type backupWriter struct {
 	to       io.Writer
 	n        int64

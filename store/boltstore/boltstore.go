@@ -1,13 +1,16 @@
-// Package boltstore keeps accounts in one file, with bbolt. What was answered is
-// on disk: it survives the process and, as far as the disk keeps its word, the
-// machine. One process at a time can have the file open.
+// Package boltstore keeps accounts in one file, with bbolt. It is for a service that runs
+// as one process: only one process at a time can have the file open.
 //
-// Every record has a checksum, and the whole file is checked when it is opened. A
-// damaged file is refused, or the call that meets the damage answers
-// [store.ErrUnavailable]. It is never answered from.
+// A call that succeeds has written its change to disk. The change survives a crash of the
+// process, and a crash of the machine as long as the disk does not lie about what it has
+// written.
 //
-// [Store.WriteTo] makes a backup while the file is in use. A copy made with other
-// tools while the file is open is likely to be broken.
+// Every record has a checksum, and the whole file is checked when it is opened. A damaged
+// file is not opened. If the file is damaged later, the calls that meet the damage return
+// [store.ErrUnavailable]. No call returns damaged data.
+//
+// [Store.WriteTo] makes a backup while the file is in use. Do not copy an open file with
+// other tools: the copy is likely to be broken.
 package boltstore
 
 import (
@@ -28,24 +31,23 @@ import (
 // Store is a [store.Backend] in a file. It is safe for concurrent use. Make it
 // with [Open] or [OpenWith].
 //
-// If somebody overwrites or truncates the file while it is open, calls may find
-// that out in the middle of their work. The store has failed then: every call
-// answers [store.ErrUnavailable] until the file is closed, restored and opened
-// again.
+// If somebody overwrites or truncates the file while it is open, a call may meet damage
+// that bbolt cannot recover from. After that every call returns [store.ErrUnavailable],
+// until the file is closed, restored from a backup and opened again.
 type Store struct {
 	db      *bbolt.DB
-	file    *os.File // the file of db, which bbolt closes unless it has failed
+	file    *os.File // the file of db; bbolt closes it unless the store has failed
 	logger  *slog.Logger
 	commits committer
 
 	// committed is the number of the newest transaction known to be on disk.
 	committed atomic.Uint64
-	// commitError is why the last commit failed, nil where it did not.
+	// commitError is why the last commit failed, or nil if it succeeded.
 	commitError atomic.Pointer[error]
-	// failure is why bbolt must not be called any more, nil while it may.
+	// failure is why bbolt must not be called any more, or nil as long as it may be.
 	failure atomic.Pointer[error]
 
-	stopCheck  func() // ends the check in the background and waits for it
+	stopCheck  func() // ends the background check and waits for its end
 	closeOnce  sync.Once
 	closeError error
 }
@@ -70,7 +72,7 @@ func (s *Store) FindByID(ctx context.Context, id store.ID) (*store.Account, erro
 func (s *Store) FindByName(ctx context.Context, name string) (*store.Account, error) {
 	account, err := s.findBy(ctx, tableNames, name)
 	if err == nil && account.Name != name {
-		return nil, damage("a name leads to another account")
+		return nil, metDamage("an entry of names points to an account of another name")
 	}
 	return account, err
 }
@@ -79,7 +81,7 @@ func (s *Store) FindByName(ctx context.Context, name string) (*store.Account, er
 func (s *Store) FindByEmail(ctx context.Context, emailKey string) (*store.Account, error) {
 	account, err := s.findBy(ctx, tableEmails, emailKey)
 	if err == nil && account.EmailKey != emailKey {
-		return nil, damage("an e-mail leads to another account")
+		return nil, metDamage("an entry of emails points to an account of another e-mail")
 	}
 	return account, err
 }
@@ -97,7 +99,7 @@ func (s *Store) findBy(ctx context.Context, index *table, value string) (*store.
 		}
 		*space, err = getAccount(tx, id, (*space)[:0])
 		if err == store.ErrNotFound {
-			return damage("an entry of %s leads nowhere", index.name)
+			return metDamage("an entry of %s points to an account that does not exist", index.name)
 		}
 		return err
 	})
@@ -107,7 +109,7 @@ func (s *Store) findBy(ctx context.Context, index *table, value string) (*store.
 	return decodeAccount(id, *space)
 }
 
-// spaces holds memory for the texts of records while they are decoded.
+// spaces holds reusable memory for the encoded records of reads.
 var spaces = sync.Pool{New: func() any { return new([]byte) }}
 
 func putSpace(space *[]byte) {
@@ -116,7 +118,7 @@ func putSpace(space *[]byte) {
 	}
 }
 
-// getAccount appends the text of an account to space.
+// getAccount appends the encoded account to space.
 func getAccount(tx *bbolt.Tx, id, space []byte) ([]byte, error) {
 	text, err := tableAccounts.get(tx, id, space)
 	if err == nil && text == nil {
@@ -128,20 +130,20 @@ func getAccount(tx *bbolt.Tx, id, space []byte) ([]byte, error) {
 	return text, nil
 }
 
-// decodeAccount keeps nothing of text.
+// decodeAccount decodes an account. The result does not refer to text.
 func decodeAccount(id, text []byte) (*store.Account, error) {
 	account := new(store.Account)
 	if err := bson.Unmarshal(text, account); err != nil {
-		return nil, damage("account %x: %v", id, err)
+		return nil, metDamage("account %x: %v", id, err)
 	}
 	if string(account.ID[:]) != string(id) {
-		return nil, damage("account %x has another id", id)
+		return nil, metDamage("account %x has another id", id)
 	}
 	return account, nil
 }
 
-// view runs read in a read transaction. read must only read: it holds up the reuse
-// of pages, and what it gets from the transaction ends with it.
+// view runs read in a read transaction. read should be quick, because bbolt reuses no page
+// during the transaction. It must not keep memory that the transaction returned.
 func (s *Store) view(ctx context.Context, read func(*bbolt.Tx) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -160,7 +162,7 @@ func (s *Store) view(ctx context.Context, read func(*bbolt.Tx) error) (err error
 			}
 		}
 		if tx != nil {
-			_ = tx.Rollback() // touches no page, so it is safe after a panic as well
+			_ = tx.Rollback() // this touches no page, so it is safe even after a panic
 		}
 	}()
 	committed := s.committed.Load()
@@ -175,9 +177,9 @@ func (s *Store) view(ctx context.Context, read func(*bbolt.Tx) error) (err error
 	return read(tx)
 }
 
-// Ping is as [store.Backend] says. After a write that failed, because the disk was
-// full for example, it writes a little itself and returns an error unless that
-// works, so that a store recovers without anybody's help.
+// Ping is as [store.Backend] says. If the last write failed, for example because the disk
+// was full, Ping writes something itself and returns an error if that fails too. So the
+// store notices by itself when the disk can be written again.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.view(ctx, func(*bbolt.Tx) error { return nil }); err != nil {
 		return err
@@ -186,13 +188,14 @@ func (s *Store) Ping(ctx context.Context) error {
 		return nil
 	}
 	return s.write(ctx, func(b *batch) error {
-		// As many pages as a new account with its indexes takes in a large file.
+		// This takes as many pages as a new account does in a large file.
 		return b.putMeta(metaProbe, make([]byte, 64<<10))
 	})
 }
 
-// Close waits for what is under way and releases the file. After it every method
-// returns an error that matches [store.ErrUnavailable]. A second call does nothing.
+// Close waits for the calls under way and releases the file. After that every method
+// returns an error that matches [store.ErrUnavailable]. A second call of Close does
+// nothing more and returns what the first one did.
 func (s *Store) Close() error {
 	s.closeOnce.Do(func() { s.closeError = s.close() })
 	return s.closeError

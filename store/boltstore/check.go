@@ -16,21 +16,21 @@ import (
 	"github.com/oauthsv/oauthsv/store"
 )
 
-// check reads a whole file: that each page is in use exactly once or free, that keys
-// are in order, that each entry has its checksum, and that the indexes say what the
-// records say. It needs one bit of memory for each page, and the keys of one level
-// of branch pages.
+// check checks a whole file. Each page must be free or in use exactly once, the keys must be
+// in order, each entry must have its checksum, and the indexes must agree with the
+// records. It needs memory for one bit for each page, and for the keys of one level of
+// branch pages.
 type check struct {
 	*pages
-	buckets map[string][]byte // the buckets of the file, in bbolt's form
-	layout  layout
-	seed    maphash.Seed
-	told    map[*table]*tally // what records say of an index
-	holds   map[*table]*tally // what the index says
+	buckets  map[string][]byte // the buckets of the file, in bbolt's form
+	layout   layout
+	seed     maphash.Seed
+	expected map[*table]*tally // the entries that an index should have, from the records
+	indexed  map[*table]*tally // the entries that it has
 }
 
-// tally adds up hashes of entries. Two sets of entries that have the same tally are
-// the same set: not for sure, but damage does not find the exception in 2^64.
+// tally adds up hashes of entries. If two sets of entries have the same tally, they are
+// taken for the same set. By chance that is wrong once in 2^64 cases.
 type tally struct{ count, sum uint64 }
 
 func newCheck(file *os.File, h header) (*check, error) {
@@ -38,22 +38,22 @@ func newCheck(file *os.File, h header) (*check, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &check{pages: p, buckets: make(map[string][]byte), seed: maphash.MakeSeed(), told: make(map[*table]*tally), holds: make(map[*table]*tally)}
+	c := &check{pages: p, buckets: make(map[string][]byte), seed: maphash.MakeSeed(), expected: make(map[*table]*tally), indexed: make(map[*table]*tally)}
 	for _, t := range tables {
-		c.told[t], c.holds[t] = new(tally), new(tally)
+		c.expected[t], c.indexed[t] = new(tally), new(tally)
 	}
 	return c, nil
 }
 
-// begin checks what bbolt reads when it opens a file: the free pages, and which
-// buckets there are. It returns the layout of the rest.
+// begin checks what bbolt reads when it opens a file: the list of free pages and the list of
+// buckets. It returns the layout of the other entries.
 func (c *check) begin() (layout, error) {
-	if err := c.free(); err != nil {
+	if err := c.readFreeList(); err != nil {
 		return layout{}, damaged(err)
 	}
 	err := c.walk(context.Background(), tree{root: c.root, each: func(e element) error {
 		if !e.bucket || len(e.value) < bucketSize {
-			return errors.New("something that is no bucket stands among them")
+			return errors.New("the list of buckets holds something else")
 		}
 		c.buckets[string(e.key)] = bytes.Clone(e.value)
 		return nil
@@ -77,7 +77,7 @@ func (c *check) begin() (layout, error) {
 	}
 	for _, t := range tables {
 		if c.buckets[string(t.name)] == nil {
-			return layout{}, damaged(fmt.Errorf("the table of %s is gone", t.name))
+			return layout{}, damaged(fmt.Errorf("the table of %s is missing", t.name))
 		}
 	}
 	return c.layout, nil
@@ -88,9 +88,9 @@ func (c *check) finish(ctx context.Context) error {
 	var forest []tree
 	for name := range c.buckets {
 		if name == string(bucketMeta) {
-			continue // begin has read it
+			continue // begin has checked it
 		}
-		each := func(element) error { return nil } // a bucket of another version
+		each := func(element) error { return nil } // a bucket that this version does not know
 		if i := slices.IndexFunc(tables, func(t *table) bool { return string(t.name) == name }); i >= 0 {
 			each = func(e element) error { return c.entry(i, e) }
 		}
@@ -99,12 +99,12 @@ func (c *check) finish(ctx context.Context) error {
 	if err := c.walk(ctx, forest...); err != nil {
 		return damagedUnlessEnded(ctx, err)
 	}
-	if err := c.all(); err != nil {
+	if err := c.checkAllSeen(); err != nil {
 		return damaged(err)
 	}
 	for _, t := range tables {
-		if *c.told[t] != *c.holds[t] {
-			return damaged(fmt.Errorf("the index of %s and the records do not agree", t.name))
+		if *c.expected[t] != *c.indexed[t] {
+			return damaged(fmt.Errorf("the index of %s does not agree with the records", t.name))
 		}
 	}
 	return nil
@@ -118,7 +118,7 @@ func (c *check) entry(index int, e element) error {
 		value, whole = t.unseal(e.key, e.value)
 	}
 	if e.bucket || !whole {
-		return fmt.Errorf("an entry of %s does not have its checksum", t.name)
+		return fmt.Errorf("an entry of %s has a wrong checksum", t.name)
 	}
 	if t == tableAccounts {
 		return c.account(e.key, value, old)
@@ -127,20 +127,20 @@ func (c *check) entry(index int, e element) error {
 		if len(value) < expirySize {
 			return errors.New("a record has no expiry")
 		}
-		c.add(c.told, tableExpiries, value[:expirySize], e.key)
+		c.add(c.expected, tableExpiries, value[:expirySize], e.key)
 		return nil
 	}
 	if t == tableExpiries {
 		if len(e.key) <= expirySize || len(value) > 0 {
 			return errors.New("an expiry is malformed")
 		}
-		c.add(c.holds, t, e.key[:expirySize], e.key[expirySize:])
+		c.add(c.indexed, t, e.key[:expirySize], e.key[expirySize:])
 		return nil
 	}
 	if len(value) != len(store.NilID) {
 		return fmt.Errorf("an entry of %s is malformed", t.name)
 	}
-	c.add(c.holds, t, value, e.key)
+	c.add(c.indexed, t, value, e.key)
 	return nil
 }
 
@@ -153,21 +153,22 @@ func (c *check) account(key, text []byte, old bool) error {
 	if !isName || !isEmail || !isID || !bytes.Equal(id[:], key) {
 		return fmt.Errorf("account %x is malformed", key)
 	}
-	if old { // no checksum vouches for the rest
+	if old { // without a checksum, check the rest of the record
 		if err := errors.Join(raw.Validate(), bson.Unmarshal(text, new(store.Account))); err != nil {
 			return fmt.Errorf("account %x is malformed: %w", key, err)
 		}
 	}
 	if name != "" {
-		c.add(c.told, tableNames, key, []byte(name))
+		c.add(c.expected, tableNames, key, []byte(name))
 	}
 	if email != "" {
-		c.add(c.told, tableEmails, key, []byte(email))
+		c.add(c.expected, tableEmails, key, []byte(email))
 	}
 	return nil
 }
 
-// add counts an entry. The first part has the same length in all entries of t.
+// add adds an entry of an index to its tally. The entry is hashed in two parts, of which the
+// first has the same length in all entries of t.
 func (c *check) add(side map[*table]*tally, t *table, first, second []byte) {
 	var hash maphash.Hash
 	hash.SetSeed(c.seed)
@@ -177,28 +178,28 @@ func (c *check) add(side map[*table]*tally, t *table, first, second []byte) {
 	side[t].sum += hash.Sum64()
 }
 
-// tree is a tree of pages, or a single page within a value.
+// tree is a tree of pages. A small one is a single page inside a value.
 type tree struct {
 	root   uint64
 	inline []byte
-	each   func(element) error // called with what the leaves hold, in no order
+	each   func(element) error // called with each element of a leaf, in no particular order
 }
 
-// tree is that of a bucket, small buckets being a page within their parent's.
+// tree returns the tree of a bucket. The page of a small bucket is inside its parent's value.
 func (c *check) tree(name []byte, each func(element) error) tree {
 	value := c.buckets[string(name)]
 	return tree{root: native.Uint64(value), inline: value[bucketSize:], each: each}
 }
 
-// branch is a page to be read, and between which keys those in it must lie.
+// branch is a page to read, and the bounds of the keys in it.
 type branch struct {
 	id         uint64
 	tree       *tree
-	least, end []byte // nil where there is no bound
+	least, end []byte // nil if there is no bound
 }
 
-// walk reads trees level by level, and each level by page number, so that it reads
-// the file from its beginning to its end a few times and not at random.
+// walk reads trees level by level, and each level in order of page numbers. So it reads the
+// file a few times from its beginning to its end, and not at random.
 func (c *check) walk(ctx context.Context, forest ...tree) error {
 	var level []branch
 	for i := range forest {
@@ -233,9 +234,9 @@ func (c *check) page(page []byte, b branch, next *[]branch) error {
 	isBranch := len(page) >= pageHeaderSize && native.Uint16(page[8:]) == flagBranch
 	if isBranch {
 		if next == nil {
-			return errors.New("a small bucket leads on")
+			return errors.New("a page inside a value points to other pages")
 		}
-		page = bytes.Clone(page) // the bounds of the next level point into it
+		page = bytes.Clone(page) // the next level keeps its keys as bounds
 	}
 	previous, begun := b.least, false
 	children := 0

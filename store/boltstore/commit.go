@@ -13,15 +13,15 @@ import (
 	"github.com/oauthsv/oauthsv/store"
 )
 
-// committer lets concurrent writers share a transaction and so a disk sync. Who
-// finds nobody leading takes whatever waits, itself included, into one
-// transaction; who comes meanwhile waits for the next. A lone writer waits for
-// nothing, and no goroutine is started.
+// committer lets concurrent writers share a transaction, and so a sync of the disk. A
+// writer that finds no leader becomes the leader: it runs its own job and all waiting
+// jobs in one transaction. Writers that arrive during that transaction wait for the next
+// one. A single writer waits for nobody, and no goroutine is started.
 //
-// bbolt's own DB.Batch makes a lone writer wait for company, and runs everybody
-// again when one of them fails.
+// bbolt has DB.Batch for this. But it makes a single writer wait for others, and runs all
+// jobs again when one of them fails.
 type committer struct {
-	leading chan struct{} // holds a value while somebody leads
+	leading chan struct{} // holds a value while there is a leader
 
 	mu      sync.Mutex
 	waiting []*job
@@ -37,10 +37,11 @@ type job struct {
 
 func newCommitter() committer { return committer{leading: make(chan struct{}, 1)} }
 
-// write runs work in a transaction that has been synced to disk when write
-// returns without error. work must return an error before it writes or not at
-// all; its error is returned as it is and hurts no other writer. For
-// store.ErrUnchanged write returns nil: what work has read is on disk then.
+// write runs work in a transaction. When it returns nil, the transaction is on disk.
+//
+// work may return an error only if it has written nothing. write returns that error as it
+// is, and other writers of the transaction are not affected. For store.ErrUnchanged write
+// returns nil, and what work has read is on disk.
 func (s *Store) write(ctx context.Context, work func(*batch) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -63,7 +64,7 @@ func (s *Store) write(ctx context.Context, work func(*batch) error) error {
 		if c.withdraw(mine) {
 			return ctx.Err()
 		}
-		<-mine.done // under way: the answer is known in a moment
+		<-mine.done // the transaction is under way and ends soon
 	}
 	if mine.panicked != nil {
 		panic(mine.panicked)
@@ -74,9 +75,8 @@ func (s *Store) write(ctx context.Context, work func(*batch) error) error {
 	return mine.err
 }
 
-// lead commits whatever waits, and lets another lead even if bbolt panics. Where
-// another leader has finished this caller's job in the same moment there may be
-// nothing to do.
+// lead commits all waiting jobs. Another writer can lead afterwards, even if bbolt panics.
+// If the leader before has just done this caller's job, there may be no job left.
 func (s *Store) lead() {
 	defer func() { <-s.commits.leading }()
 	if jobs := s.commits.take(); len(jobs) > 0 {
@@ -104,13 +104,14 @@ func (c *committer) withdraw(mine *job) bool {
 	return false
 }
 
-var errNoEnd = errors.New("the transaction did not end")
+var errNoEnd = errors.New("the transaction was interrupted")
 
 func (s *Store) commit(jobs []*job) {
-	err := errNoEnd // where a change function ends its goroutine
+	err := errNoEnd // stays if a change function ends its goroutine
 	defer func() {
 		for _, job := range jobs {
-			// An answer may rest on what another job has written in vain.
+			// If the commit failed, no job may succeed: it may have read what
+			// another job wrote.
 			if err != nil {
 				job.err = err
 				if !errors.Is(err, store.ErrUnavailable) {
@@ -127,8 +128,8 @@ func (s *Store) commit(jobs []*job) {
 	})
 }
 
-// transact runs work in a write transaction. It commits if work has written
-// anything. The caller leads.
+// transact runs work in a write transaction, and commits it if work has written anything.
+// The caller is the leader.
 func (s *Store) transact(work func(*batch)) (err error) {
 	if err := s.failed(); err != nil {
 		return err
@@ -157,9 +158,9 @@ func (s *Store) transact(work func(*batch)) (err error) {
 	if b.err != nil || !b.wrote && s.commitError.Load() == nil {
 		return errors.Join(b.err, tx.Rollback())
 	}
-	// Also where nothing was written after a commit that failed: that one may have
-	// left behind what is seen but not on disk.
-	if err := s.sound(); err != nil {
+	// After a commit that failed, commit even if nothing was written: the failed one may
+	// have left changes that reads see but that are not on disk.
+	if err := s.checkHeaders(); err != nil {
 		return s.fail(err)
 	}
 	err = tx.Commit()
@@ -167,7 +168,7 @@ func (s *Store) transact(work func(*batch)) (err error) {
 	return err
 }
 
-// note keeps the outcome of a commit, for Ping and for the next reads.
+// note remembers the outcome of a commit, for Ping and for later reads.
 func (s *Store) note(id uint64, err error) {
 	if err == nil {
 		s.committed.Store(id)
@@ -180,14 +181,14 @@ func (s *Store) note(id uint64, err error) {
 		s.logger.Error("the account file cannot be written", "error", err)
 	}
 	if errors.Is(err, syscall.EIO) {
-		// The system forgets what it could not write and reports it once: the next
-		// sync would succeed without it.
+		// The system reports a failed write once and then forgets its data. The next
+		// sync would succeed although the data is not on disk.
 		s.fail(err)
 	}
 }
 
-// run keeps a panic of one writer's change function for that writer, who is on
-// another goroutine. A panic of bbolt goes on.
+// run does the job. If the change function of its writer panics, run keeps the panic for
+// that writer, which is on another goroutine. A panic of bbolt is not caught here.
 func (j *job) run(b *batch) {
 	b.calling = false
 	defer func() {
@@ -202,8 +203,8 @@ func (j *job) run(b *batch) {
 type batch struct {
 	tx      *bbolt.Tx
 	wrote   bool
-	calling bool  // a caller's change function runs
-	err     error // a write that failed halfway; nothing is committed then
+	calling bool  // whether a caller's change function runs
+	err     error // why a write failed halfway; if set, nothing is committed
 }
 
 // call runs a caller's change function.
@@ -215,18 +216,19 @@ func (b *batch) call(change func() error) error {
 }
 
 func (b *batch) put(t *table, key, value []byte) error {
-	return b.wrap(b.tx.Bucket(t.name).Put(key, t.seal(key, value)))
+	return b.noteWrite(b.tx.Bucket(t.name).Put(key, t.seal(key, value)))
 }
 
 func (b *batch) delete(t *table, key []byte) error {
-	return b.wrap(b.tx.Bucket(t.name).Delete(key))
+	return b.noteWrite(b.tx.Bucket(t.name).Delete(key))
 }
 
 func (b *batch) putMeta(key, value []byte) error {
-	return b.wrap(b.tx.Bucket(bucketMeta).Put(key, value))
+	return b.noteWrite(b.tx.Bucket(bucketMeta).Put(key, value))
 }
 
-func (b *batch) wrap(err error) error {
+// noteWrite remembers that something was written, and the first error.
+func (b *batch) noteWrite(err error) error {
 	b.wrote = true
 	if err != nil && b.err == nil {
 		b.err = err

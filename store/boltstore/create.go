@@ -11,12 +11,13 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// create makes the file under another name first, so that path never names half
-// a file, whenever the process dies. Of two processes one is first.
+// create makes a new file. It completes the file under a temporary name before it links it
+// to path, so that path never names an incomplete file even if the process dies. If two
+// processes create the file at once, that of the first one stays.
 func create(path string) error {
 	temporary := path + "." + rand.Text()
-	// The file stays open, and so locked, until it has its name: sweep of another
-	// process leaves it alone.
+	// The file stays open, and so locked, until it has its name. So sweep in another
+	// process does not remove it.
 	db, err := bbolt.Open(temporary, 0o600, &bbolt.Options{Timeout: lockTimeout})
 	if err != nil {
 		return err
@@ -36,8 +37,7 @@ func create(path string) error {
 	return syncDirectory(filepath.Dir(path))
 }
 
-// sweep removes what processes that were killed while they made the file have left
-// behind.
+// sweep removes the temporary files that create leaves behind if its process is killed.
 func sweep(path string) {
 	directory, base := filepath.Split(path)
 	if directory == "" {
@@ -49,7 +49,7 @@ func sweep(path string) {
 	}
 	for _, entry := range entries {
 		suffix, ours := strings.CutPrefix(entry.Name(), base+".")
-		// What rand.Text makes: 26 letters and digits of base 32.
+		// The suffix is one that rand.Text returns: 26 letters and digits of base 32.
 		if ours && len(suffix) == 26 && strings.Trim(suffix, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == "" && entry.Type().IsRegular() {
 			removeUnused(filepath.Join(directory, entry.Name()))
 		}

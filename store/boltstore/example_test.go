@@ -17,7 +17,8 @@ func Example() {
 		panic(err)
 	}
 	defer os.RemoveAll(directory)
-	backend, err := boltstore.Open(filepath.Join(directory, "accounts.db"))
+	path := filepath.Join(directory, "accounts.db")
+	backend, err := boltstore.Open(path)
 	if err != nil {
 		panic(err)
 	}
@@ -27,17 +28,21 @@ func Example() {
 		panic(err)
 	}
 	_, created, err := accounts.EnsureRoot(context.Background(), "root", "root@localhost", "correct horse")
-	fmt.Println(created, err)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(created)
 
-	_, err = boltstore.Open(filepath.Join(directory, "accounts.db"))
+	// A file can be open only once.
+	_, err = boltstore.Open(path)
 	fmt.Println(errors.Is(err, boltstore.ErrInUse))
 	// Output:
-	// true <nil>
+	// true
 	// true
 }
 
-// A backup is written while the store is in use, first under another name, so that a
-// backup that was interrupted never takes the place of a good one.
+// A backup is made while the store is in use. It gets its name only when it is complete,
+// so that an interrupted backup never replaces a good one.
 func ExampleStore_WriteTo() {
 	directory, err := os.MkdirTemp("", "example")
 	if err != nil {
@@ -65,12 +70,18 @@ func ExampleStore_WriteTo() {
 		return os.Rename(path+".new", path)
 	}
 	path := filepath.Join(directory, "backup.db")
-	fmt.Println(backup(path))
+	if err := backup(path); err != nil {
+		panic(err)
+	}
 
-	restored, err := boltstore.Open(path) // checks all of it
-	fmt.Println(restored.Ping(context.Background()), err)
-	restored.Close()
-	// Output:
-	// <nil>
-	// <nil> <nil>
+	// To check the backup, open it.
+	restored, err := boltstore.Open(path)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(restored.Ping(context.Background()))
+	if err := restored.Close(); err != nil {
+		panic(err)
+	}
+	// Output: <nil>
 }

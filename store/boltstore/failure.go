@@ -14,14 +14,15 @@ import (
 	"github.com/oauthsv/oauthsv/store"
 )
 
-// bbolt reads through a memory map and trusts it. Where somebody damages the file
-// under it, bbolt panics or touches memory that is gone, and leaves its locks and
-// its lists as they were. So it is not called again: the store has failed.
+// bbolt reads through a memory map and trusts what it finds there. If somebody damages the
+// file while it is open, bbolt panics, or reads memory that does not exist any more. Its
+// locks and lists stay as they are at that moment, so it must not be called again: the
+// store has failed.
 
-var errLostCommit = fmt.Errorf("%w (a write that was answered is gone)", ErrDamaged)
+var errLostCommit = fmt.Errorf("%w (a completed write is missing)", ErrDamaged)
 
-// fail notes the first cause of failure, and returns what every call answers from
-// now on.
+// fail makes the store fail. The first cause counts. It returns the error that every call
+// returns from now on.
 func (s *Store) fail(cause error) error {
 	err := fmt.Errorf("%w: boltstore: %w", store.ErrUnavailable, cause)
 	if s.failure.CompareAndSwap(nil, &err) {
@@ -30,7 +31,7 @@ func (s *Store) fail(cause error) error {
 	return s.failed()
 }
 
-// panicked is the error for a panic out of bbolt.
+// panicked returns the error for a panic of bbolt.
 func panicked(cause any) error {
 	if err, isRuntime := cause.(runtime.Error); isRuntime {
 		return damaged(fmt.Errorf("a page could not be read: %w", err))
@@ -38,7 +39,7 @@ func panicked(cause any) error {
 	return damaged(fmt.Errorf("%v", cause))
 }
 
-// failed is nil while bbolt may be called.
+// failed returns why bbolt must not be called any more, or nil as long as it may be.
 func (s *Store) failed() error {
 	if failure := s.failure.Load(); failure != nil {
 		return *failure
@@ -46,10 +47,10 @@ func (s *Store) failed() error {
 	return nil
 }
 
-// sound looks, before a commit, at what bbolt takes from the file without a look: the
-// header pages, and the head of the list of free pages, which the commit frees page
-// by page. With damage there it would work for hours, or on pages that are in use.
-func (s *Store) sound() error {
+// checkHeaders checks, before a commit, two things that bbolt takes from the file unchecked:
+// the header pages, and the head of the list of free pages. If these were damaged, the
+// commit might run for hours, or overwrite pages that are in use.
+func (s *Store) checkHeaders() error {
 	h, err := readHeader(s.file)
 	if err != nil {
 		return damaged(err)
@@ -66,15 +67,15 @@ func (s *Store) sound() error {
 	}
 	overflow := uint64(native.Uint32(head[12:]))
 	if native.Uint64(head) != h.freelist || native.Uint16(head[8:]) != flagFreelist || overflow >= h.end-h.freelist {
-		return damaged(errors.New("the list of free pages is gone"))
+		return damaged(errors.New("the list of free pages is missing"))
 	}
 	return nil
 }
 
-// releaseBegin releases the two locks that bbolt holds where DB.Begin(false)
-// panicked: it reads the header pages of the file while it holds them and has no
-// deferred call. Every reader at its end, and the writer that is about to commit,
-// would wait for them for ever. Nothing else can release them from outside.
+// releaseBegin releases the two locks that bbolt keeps when DB.Begin(false) panics. bbolt
+// holds them while it reads the header pages, and does not release them in a deferred
+// call. Without releaseBegin, other readers could not end, a writer could not commit, and
+// all of them would wait for ever. There is no other way to release the locks.
 func releaseBegin(db *bbolt.DB) {
 	fields := reflect.ValueOf(db).Elem()
 	meta, mapped := fields.FieldByName("metalock"), fields.FieldByName("mmaplock")
@@ -82,7 +83,7 @@ func releaseBegin(db *bbolt.DB) {
 		return
 	}
 	metalock := (*sync.Mutex)(unsafe.Pointer(meta.UnsafeAddr()))
-	if metalock.TryLock() { // a bbolt that released them itself
+	if metalock.TryLock() { // this version of bbolt released them itself
 		metalock.Unlock()
 		return
 	}
@@ -92,7 +93,7 @@ func releaseBegin(db *bbolt.DB) {
 
 func (s *Store) close() error {
 	s.stopCheck()
-	s.commits.leading <- struct{}{} // no commit is under way, and none begins
+	s.commits.leading <- struct{}{} // so no commit is under way, and none begins
 	defer func() { <-s.commits.leading }()
 	if s.failed() != nil {
 		return abandon(s.file)
@@ -100,8 +101,8 @@ func (s *Store) close() error {
 	return s.db.Close()
 }
 
-// abandon releases a file that bbolt has mapped and cannot close. The map stays: it
-// may be in use, and it would keep the lock if that were not released by itself.
+// abandon releases a file that bbolt has mapped and cannot close. The map stays, because
+// other calls may use it. The map would keep the lock, so abandon releases the lock first.
 func abandon(file *os.File) error {
 	return errors.Join(unlock(file), file.Close())
 }

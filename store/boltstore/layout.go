@@ -8,31 +8,33 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// format is the version of the layout of buckets and records. It grows when an
-// older program could no longer read, or would spoil, what a newer one writes.
+// format is the version of the layout of buckets and records. It grows with a change that
+// an older program would misread or destroy.
 //
-// In format 1 values had no checksums. A file of it is upgraded when it is opened.
+// In format 1 values had no checksums. Open upgrades such a file.
 const format = 2
 
 // The bucket "meta", and its keys.
 var (
 	bucketMeta  = []byte("meta")
 	metaFormat  = []byte("format")  // decimal number
-	metaUpgrade = []byte("upgrade") // how far an upgrade has come; absent where none is under way
+	metaUpgrade = []byte("upgrade") // how far an upgrade has come; absent if none is under way
 	metaSum     = []byte("sum")     // checksum of the two above
 	metaProbe   = []byte("probe")   // what Ping has written
 )
 
 var tableMeta = newTable("meta")
 
-// layout says which entries of a file have a checksum.
+// layout says which entries of a file have a checksum, and can be in the middle of an
+// upgrade.
 type layout struct {
 	format int
-	// Entries up to this one have been upgraded. Nil where none have or all have.
-	upgrade []byte // index in tables, last key
+	// upgrade is the last entry that has been upgraded: an index in tables, then a key.
+	// It is nil before and after an upgrade.
+	upgrade []byte
 }
 
-// parseLayout reads the entries of the bucket "meta".
+// parseLayout returns the layout that the entries of the bucket "meta" describe.
 func parseLayout(entries map[string]string) (layout, error) {
 	number, err := strconv.Atoi(entries[string(metaFormat)])
 	sum, hasSum := entries[string(metaSum)]
@@ -75,7 +77,7 @@ func (l layout) write(tx *bbolt.Tx) error {
 	return meta.Put(metaSum, l.sum())
 }
 
-// old tells whether an entry is without a checksum.
+// old reports whether an entry has no checksum yet.
 func (l layout) old(index int, key []byte) bool {
 	switch {
 	case l.format == 1:
@@ -88,12 +90,12 @@ func (l layout) old(index int, key []byte) bool {
 	return bytes.Compare(key, l.upgrade[1:]) > 0
 }
 
-// upgradeStep bounds one transaction of an upgrade, in entries.
+// upgradeStep is how many entries one transaction of an upgrade changes.
 const upgradeStep = 2000
 
-// upgradeFile gives each entry its checksum. The first transaction marks the file,
-// so that an older program refuses it from then on; each one says how far it came,
-// so that an upgrade that is interrupted goes on at the next opening.
+// upgradeFile gives each entry its checksum. The first transaction raises the format, so
+// that an older program refuses the file from then on. Each transaction notes how far it
+// has come, so that the next opening continues an interrupted upgrade.
 func upgradeFile(db *bbolt.DB, l layout) error {
 	if l.format == 1 {
 		l = layout{format: format, upgrade: []byte{0}}
@@ -104,7 +106,7 @@ func upgradeFile(db *bbolt.DB, l layout) error {
 	for l.upgrade != nil {
 		err := db.Update(func(tx *bbolt.Tx) error {
 			var err error
-			if l.upgrade, err = upgradeSome(tx, int(l.upgrade[0]), l.upgrade[1:]); err != nil {
+			if l.upgrade, err = upgradeEntries(tx, int(l.upgrade[0]), l.upgrade[1:]); err != nil {
 				return err
 			}
 			return l.write(tx)
@@ -116,9 +118,9 @@ func upgradeFile(db *bbolt.DB, l layout) error {
 	return nil
 }
 
-// upgradeSome upgrades entries of one table, those after the key last, and returns
-// how far the upgrade has come, nil at its end.
-func upgradeSome(tx *bbolt.Tx, index int, last []byte) ([]byte, error) {
+// upgradeEntries upgrades the next entries of one table, those after the key last. It
+// returns how far the upgrade has come, or nil at its end.
+func upgradeEntries(tx *bbolt.Tx, index int, last []byte) ([]byte, error) {
 	t := tables[index]
 	bucket := tx.Bucket(t.name)
 	var keys, values [][]byte

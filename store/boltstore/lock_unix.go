@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// lock takes the lock that bbolt takes, on the file that bbolt will then be given:
-// to lock a file again that one has locked does nothing. release is called once
-// bbolt has it.
+// lock takes the lock that bbolt will take. bbolt gets the same open file later, and to lock
+// that a second time does nothing. So release has nothing to do.
 func lock(file *os.File) (release func(), err error) {
 	deadline := time.Now().Add(lockTimeout)
 	for {
@@ -23,12 +22,11 @@ func lock(file *os.File) (release func(), err error) {
 		case time.Now().After(deadline):
 			return nil, ErrInUse
 		}
-		time.Sleep(50 * time.Millisecond) // as bbolt does: there is nothing to wait for
+		time.Sleep(50 * time.Millisecond) // as bbolt does: the system cannot wait with a deadline
 	}
 }
 
-// unlock releases the lock of a file. To close the file is not enough while it is
-// mapped.
+// unlock releases the lock of a file. Closing the file does not, as long as it is mapped.
 func unlock(file *os.File) error {
 	return syscall.Flock(int(file.Fd()), syscall.LOCK_UN)
 }
@@ -45,7 +43,7 @@ func removeUnused(path string) {
 	}
 }
 
-// syncDirectory makes the name of a new file as durable as the file.
+// syncDirectory writes a directory to disk, and so the name of a new file in it.
 func syncDirectory(path string) error {
 	directory, err := os.Open(path)
 	if err != nil {

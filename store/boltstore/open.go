@@ -18,61 +18,68 @@ import (
 	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
-// The reasons for which a file is not opened.
+// Open refuses a file with one of these errors, wrapped.
 var (
-	// ErrInUse: another process has the file open.
+	// ErrInUse means that another process has the file open.
 	ErrInUse = errors.New("the file is in use by another process")
-	// ErrForeign: the file is no bolt file, or another program's.
+	// ErrForeign means that the file is not a bolt file, or belongs to another program.
 	ErrForeign = errors.New("the file is not an oauthsv store")
-	// ErrNewer: a newer version of this package wrote the file.
+	// ErrNewer means that a newer version of this package wrote the file.
 	ErrNewer = errors.New("the file has a newer format than this program knows; use a newer version")
-	// ErrDamaged: the file is cut short, its pages do not fit together, or a record
-	// does not have its checksum. A call that meets damage later returns an error
-	// that matches this and store.ErrUnavailable.
+	// ErrDamaged means that the file is cut short, that its pages do not fit together,
+	// or that a record has a wrong checksum. A call that meets such damage later
+	// returns an error that matches both ErrDamaged and store.ErrUnavailable.
 	ErrDamaged = errors.New("the file is damaged or cut short; restore it from a backup")
 )
 
 // Config says how a file is opened. The zero value is what [Open] uses.
 type Config struct {
-	// CheckInBackground makes OpenWith return before the file has been checked, for
-	// a file that takes too long to read: about a tenth of a second for 100,000
-	// accounts where the file is in memory, and as long as the disk needs for the
-	// whole file otherwise. The check goes on beside the work, and makes the file
-	// grow by about what is written meanwhile.
+	// CheckInBackground makes a program with a large file start sooner. OpenWith then
+	// returns before the whole file is checked, and the check goes on in the
+	// background. Without it, OpenWith needs about a tenth of a second for 100,000
+	// accounts if the system has the file in memory. Otherwise it needs as long as the
+	// disk takes to read the whole file.
 	//
-	// Until it ends, damage can have consequences. A record that was damaged is
-	// still refused, because each read verifies its checksum. But an account to
-	// which damaged pages do not lead any more can be answered as not found, its
-	// name given away, and a write can overwrite pages that a damaged page made look
-	// free. If the check finds damage, it logs an error, and every call from then
-	// on, Ping among them, returns an error that matches ErrDamaged and
-	// store.ErrUnavailable. If it finds none, it logs that. Close ends it and waits
-	// for it.
+	// Until the check ends, damage can do harm. A damaged record is still refused,
+	// because each read verifies its checksum. But if damage cuts off the path to an
+	// account, the account can count as not found, and a new account can take its
+	// name. And if damage makes pages look free, a write can overwrite them. During
+	// the check the file also grows by about as much as is written.
 	//
-	// A file that must be upgraded from an older format is checked before.
+	// If the check finds damage, it logs an error. From then on every call, Ping
+	// included, returns an error that matches ErrDamaged and store.ErrUnavailable. If
+	// it finds none, it logs that. Close ends the check and waits for its end.
+	//
+	// A file that must be upgraded from an older format is always checked first.
 	CheckInBackground bool
 
-	// AcceptLostWrite opens a file although one of its two header pages is damaged.
-	// They are written in turn, so it is as likely as not that the newest write is
-	// lost with the damaged one: a password may be the old one again, a session that
-	// was revoked alive. Everything else is checked as always.
+	// AcceptLostWrite opens a file even if one of its two header pages is damaged, for
+	// when there is no better backup. bbolt writes the two pages in turn, so it is as
+	// likely as not that the newest write is lost. For example, a password may be the
+	// old one again, or a revoked session alive. The rest of the file is checked as
+	// usual.
 	AcceptLostWrite bool
 
-	// Logger gets what an operator must know: damage, a disk that cannot be written
-	// and when it can be again, an upgrade. The default is slog.Default().
+	// Logger gets what an operator must know: damage, an upgrade of the file, and when
+	// the disk cannot be written and can be written again. The default is
+	// slog.Default().
 	Logger *slog.Logger
 }
 
 const lockTimeout = time.Second
 
-// Open opens the file, which it makes, of mode 0600, if there is none. It checks
-// all of an existing file first: about a tenth of a second for 100,000 accounts, or as
-// long as the disk needs to read the file. It upgrades a file of an older version of this package, which then cannot open it any
-// more. Errors name the file and match [ErrInUse], [ErrForeign], [ErrNewer],
-// [ErrDamaged] or an error of package os.
+// Open opens a file of accounts. If there is no file at path, it makes one with mode 0600.
+// It checks an existing file completely first, see Config.CheckInBackground for how long
+// that takes.
+//
+// Open upgrades a file that an older version of this package wrote. The older version
+// cannot open the file any more after that.
+//
+// Errors name the file. They match [ErrInUse], [ErrForeign], [ErrNewer], [ErrDamaged] or
+// an error of package os.
 func Open(path string) (*Store, error) { return OpenWith(path, Config{}) }
 
-// OpenWith is as [Open], with a configuration.
+// OpenWith does what [Open] does, with a configuration.
 func OpenWith(path string, config Config) (*Store, error) {
 	if config.Logger == nil {
 		config.Logger = slog.Default()
@@ -100,7 +107,7 @@ func open(path string, config Config) (*Store, error) {
 	case !info.Mode().IsRegular():
 		return nil, errors.New("not a regular file")
 	case info.Size() == 0:
-		return nil, ErrDamaged // bbolt would take it for a new one
+		return nil, ErrDamaged // bbolt would treat it as a new file
 	}
 	sweep(path)
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -109,13 +116,13 @@ func open(path string, config Config) (*Store, error) {
 	}
 	s, err := openFile(file, config)
 	if err != nil {
-		_ = abandon(file) // also where bbolt has closed it, or could not
+		_ = abandon(file) // harmless if bbolt has closed it
 		return nil, err
 	}
 	return s, nil
 }
 
-// openFile locks and checks the file before bbolt sees it.
+// openFile locks and checks the file, and then gives it to bbolt.
 func openFile(file *os.File, config Config) (s *Store, err error) {
 	var db *bbolt.DB
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -139,14 +146,14 @@ func openFile(file *os.File, config Config) (s *Store, err error) {
 		return nil, err
 	}
 	if found.format < format || found.upgrade != nil {
-		config.Logger.Info("upgrading the account file; older versions cannot open it any more", "format", format)
+		config.Logger.Info("upgrading the account file: older versions cannot open it any more", "format", format)
 		if err := upgradeFile(db, found); err != nil {
 			return nil, fmt.Errorf("upgrading: %w", err)
 		}
 	}
 	if lost {
-		config.Logger.Warn("opened the account file although one of its header pages was damaged; the last write may be missing")
-		if err := db.Update(layout{format: format}.write); err != nil { // writes that page anew
+		config.Logger.Warn("opened the account file although one of its header pages is damaged: the last write may be missing")
+		if err := db.Update(layout{format: format}.write); err != nil { // this writes the damaged page anew
 			return nil, err
 		}
 	}
@@ -154,7 +161,9 @@ func openFile(file *os.File, config Config) (s *Store, err error) {
 	return s, s.start(background)
 }
 
-// examine checks a file, all of it unless it can be done in the background.
+// examine checks a file. If the rest of the check may run in the background, it checks only
+// what bbolt reads at once, and returns background as true. It returns lost as true if one
+// of the header pages is damaged.
 func examine(file *os.File, config Config) (found layout, background, lost bool, err error) {
 	h, err := readHeader(file)
 	if lost = errors.Is(err, errOneHeader); lost && !config.AcceptLostWrite {
@@ -170,16 +179,16 @@ func examine(file *os.File, config Config) (found layout, background, lost bool,
 	if found, err = c.begin(); err != nil {
 		return found, false, false, err
 	}
-	// Where the list of free pages is not stored, bbolt finds them by following all
-	// others, and ends the process if one leads astray.
+	// If the file does not store the list of free pages, bbolt follows all other pages
+	// to find them. A damaged page would then end the process.
 	if config.CheckInBackground && !lost && found.format == format && found.upgrade == nil && h.freelist != noFreelist {
 		return found, true, false, nil
 	}
 	return found, false, lost, c.finish(context.Background())
 }
 
-// openBolt gives the file to bbolt, which closes it from then on, and returns the
-// file that bbolt has.
+// openBolt gives the file to bbolt, which closes it later. It returns the file that bbolt
+// uses in the end, which may be another one.
 func openBolt(file *os.File) (*bbolt.DB, *os.File, error) {
 	options := &bbolt.Options{
 		Timeout:         lockTimeout,
@@ -189,7 +198,7 @@ func openBolt(file *os.File) (*bbolt.DB, *os.File, error) {
 		OpenFile:        func(string, int, os.FileMode) (*os.File, error) { return file, nil },
 	}
 	db, err := bbolt.Open(file.Name(), 0o600, options)
-	if errors.Is(err, syscall.ENOMEM) { // the process may not have so many addresses
+	if errors.Is(err, syscall.ENOMEM) { // the process may have no address space for the map
 		options.InitialMmapSize = 0
 		options.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
 			file, err = os.OpenFile(name, flag, mode) // bbolt has closed the other one
@@ -205,16 +214,16 @@ func openBolt(file *os.File) (*bbolt.DB, *os.File, error) {
 	case err != nil:
 		return nil, file, err
 	}
-	db.AllocSize = 1 << 20 // by how much the file grows at a time
+	db.AllocSize = 1 << 20 // the file grows by this many bytes at a time
 	return db, file, nil
 }
 
-// mapSize is how much of the address space the map of the file takes at first, in
-// bytes. While bbolt makes its map larger it waits for all readers, a backup among
-// them, and everybody waits for it; so the map is as large as a file will get, where
-// that costs nothing.
+// mapSize returns how many bytes of the address space the map of the file takes at first.
+// When bbolt enlarges its map, it waits for all readers, a backup included, and everybody
+// else waits for bbolt. So the map is as large as any file will get, on systems where
+// address space costs nothing.
 func mapSize() int {
-	if strconv.IntSize < 64 || runtime.GOOS == "windows" { // there the file would grow with it
+	if strconv.IntSize < 64 || runtime.GOOS == "windows" { // on Windows the file would grow to that size
 		return 0
 	}
 	size := int64(16 << 30)
@@ -231,8 +240,8 @@ func (s *Store) start(checkInBackground bool) error {
 	if !checkInBackground {
 		return tx.Rollback()
 	}
-	// Nobody has written since, so the headers belong to tx, which keeps its pages
-	// from being reused.
+	// Nobody has written since the file was opened, so the header is that of tx. While tx
+	// lasts, no page that it sees is reused.
 	h, err := readHeader(s.file)
 	if err != nil {
 		return errors.Join(damaged(err), tx.Rollback())
@@ -251,7 +260,7 @@ func (s *Store) start(checkInBackground bool) error {
 		}
 		switch {
 		case err == nil:
-			s.logger.Info("checked the account file: it is whole")
+			s.logger.Info("checked the account file: it is not damaged")
 		case ctx.Err() == nil:
 			s.fail(err)
 		}

@@ -9,10 +9,10 @@ import (
 	"os"
 )
 
-// bbolt trusts the pages it reads, and its own check does so, too: a page number
-// that leads past the end of the file ends the whole process, on a goroutine where
-// nobody can recover. What follows knows the layout of bbolt's files, version 2, and
-// reads them through the file alone.
+// bbolt trusts the pages that it reads, and so does its own check: a page number beyond the
+// end of the file ends the whole process, on a goroutine where nobody can recover. So the
+// code below reads the pages itself. It knows the layout of bbolt's files, version 2, and
+// uses the file alone, without a memory map.
 
 const (
 	pageHeaderSize = 16 // id uint64, flags uint16, count uint16, overflow uint32
@@ -23,7 +23,7 @@ const (
 	flagBranch   = 0x01
 	flagLeaf     = 0x02
 	flagFreelist = 0x10
-	flagBucket   = 0x01 // of a leaf element
+	flagBucket   = 0x01 // of an element of a leaf page
 
 	noFreelist  = ^uint64(0)
 	magic       = 0xED0CDAED
@@ -33,19 +33,19 @@ const (
 
 var native = binary.NativeEndian
 
-// header is one of the two header pages that bbolt writes in turn. The newer one
-// leads to the current state, the older one to the state before the last commit.
+// header is one of the two header pages that bbolt writes in turn. The newer one points to
+// the current state, the older one to the state before the last commit.
 type header struct {
 	pageSize                  uint64
-	root, freelist, end, txid uint64 // end is the first page number not in use
+	root, freelist, end, txid uint64 // end is the number of pages
 }
 
-// errOneHeader says that one of the two header pages is damaged. The other one may
-// be the older.
-var errOneHeader = errors.New("one of its two header pages is damaged, so the last write may be missing; Config.AcceptLostWrite opens it all the same")
+// errOneHeader means that one of the two header pages is damaged. The other one may be the
+// older one.
+var errOneHeader = errors.New("one of its two header pages is damaged, so the last write may be missing; to open it nevertheless, set Config.AcceptLostWrite")
 
-// readHeader returns the newer header. Where one of the two is damaged it returns
-// the other one and errOneHeader.
+// readHeader returns the newer header. If one of the two is damaged, it returns the other
+// one and errOneHeader.
 func readHeader(file io.ReaderAt) (header, error) {
 	first, firstMagic, firstWhole := headerAt(file, 0)
 	if firstWhole {
@@ -58,7 +58,7 @@ func readHeader(file io.ReaderAt) (header, error) {
 		}
 		return first, nil
 	}
-	// The second page begins at a multiple of a size that is not known.
+	// The second header begins after one page, and the size of a page is not known.
 	for offset := int64(512); offset <= maxPageSize; offset *= 2 {
 		second, secondMagic, whole := headerAt(file, offset)
 		if whole && second.pageSize == uint64(offset) {
@@ -72,8 +72,8 @@ func readHeader(file io.ReaderAt) (header, error) {
 	return header{}, fmt.Errorf("%w (both header pages)", ErrDamaged)
 }
 
-// headerAt reads a header page. known tells that it begins as one does, whole that
-// it is one.
+// headerAt reads a header page. known reports whether it begins like one, and whole whether
+// it is an undamaged one.
 func headerAt(file io.ReaderAt, offset int64) (h header, known, whole bool) {
 	text := make([]byte, pageHeaderSize+headerSize)
 	if _, err := file.ReadAt(text, offset); err != nil {
@@ -96,7 +96,7 @@ func headerAt(file io.ReaderAt, offset int64) (h header, known, whole bool) {
 	return h, known, whole
 }
 
-// pages reads the pages of a file, each at most once, and knows which it has seen.
+// pages reads the pages of a file, each at most once, and remembers which it has seen.
 type pages struct {
 	file io.ReaderAt
 	header
@@ -111,14 +111,14 @@ func newPages(file *os.File, h header) (*pages, error) {
 		return nil, err
 	}
 	if size := uint64(info.Size()); h.end > size/h.pageSize {
-		return nil, fmt.Errorf("%d bytes where %d pages of %d are in use", size, h.end, h.pageSize)
+		return nil, fmt.Errorf("the file has %d bytes, but should have %d pages of %d bytes", size, h.end, h.pageSize)
 	}
 	p := &pages{file: file, header: h, seen: make([]uint64, h.end/64+1), space: make([]byte, h.pageSize)}
 	return p, nil
 }
 
-// mark notes that a page is in use, and tells whether it may be: it exists and is
-// not in use for anything else.
+// mark remembers that a page is in use. It returns an error if there is no such page, or if
+// the page is already in use for something else.
 func (p *pages) mark(id uint64) error {
 	if id < 2 || id >= p.end {
 		return fmt.Errorf("page %d does not exist", id)
@@ -131,8 +131,8 @@ func (p *pages) mark(id uint64) error {
 	return fmt.Errorf("page %d is in use twice", id)
 }
 
-// read returns a page of the kind that flags say, with its overflow. The page is
-// valid until the next read.
+// read returns a page with its overflow pages. The page must be of a kind in flags. The
+// result is valid until the next call of read.
 func (p *pages) read(id uint64, flags uint16) ([]byte, error) {
 	if err := p.mark(id); err != nil {
 		return nil, err
@@ -144,7 +144,7 @@ func (p *pages) read(id uint64, flags uint16) ([]byte, error) {
 	overflow := uint64(native.Uint32(page[12:]))
 	kind := native.Uint16(page[8:])
 	if native.Uint64(page) != id || kind&flags == 0 || kind&(kind-1) != 0 || overflow >= p.end-id {
-		return nil, fmt.Errorf("page %d is not what it should be", id)
+		return nil, fmt.Errorf("page %d is not the page that should be there", id)
 	}
 	if overflow == 0 {
 		return page, nil
@@ -162,8 +162,8 @@ func (p *pages) read(id uint64, flags uint16) ([]byte, error) {
 	return page, err
 }
 
-// free reads the list of free pages, if the file has one.
-func (p *pages) free() error {
+// readFreeList marks the free pages, if the file has a list of them.
+func (p *pages) readFreeList() error {
 	if p.freelist == noFreelist {
 		return nil
 	}
@@ -172,7 +172,7 @@ func (p *pages) free() error {
 		return err
 	}
 	count, list := uint64(native.Uint16(page[10:])), page[pageHeaderSize:]
-	if count == 0xFFFF { // too many for the field
+	if count == 0xFFFF { // the count does not fit into the field and comes first in the list
 		count, list = native.Uint64(list), list[8:]
 	}
 	if count > uint64(len(list))/8 {
@@ -186,8 +186,8 @@ func (p *pages) free() error {
 	return nil
 }
 
-// all checks that each page is in use or free.
-func (p *pages) all() error {
+// checkAllSeen checks that each page is in use or free.
+func (p *pages) checkAllSeen() error {
 	if p.freelist != noFreelist && p.found != p.end-2 {
 		return fmt.Errorf("%d pages are neither in use nor free", p.end-2-p.found)
 	}
@@ -201,8 +201,8 @@ type element struct {
 	child      uint64
 }
 
-// elements calls each with the elements of a page in order. bbolt packs keys and
-// values without gaps, so a wrong length or position shows.
+// elements calls each with the elements of a page, in order. bbolt leaves no gaps between
+// keys and values, so elements can detect a wrong length or position.
 func elements(page []byte, each func(element) error) error {
 	if len(page) < pageHeaderSize {
 		return errors.New("a page is cut short")
@@ -210,7 +210,7 @@ func elements(page []byte, each func(element) error) error {
 	flags, count := native.Uint16(page[8:]), uint64(native.Uint16(page[10:]))
 	at := pageHeaderSize + count*elementSize
 	if flags != flagBranch && flags != flagLeaf || at > uint64(len(page)) || flags == flagBranch && count == 0 {
-		return errors.New("a page is not what it should be")
+		return errors.New("a page is malformed")
 	}
 	for i := range count {
 		start := pageHeaderSize + i*elementSize
@@ -224,7 +224,7 @@ func elements(page []byte, each func(element) error) error {
 			position, keySize, valueSize = uint64(native.Uint32(head[4:])), uint64(native.Uint32(head[8:])), uint64(native.Uint32(head[12:]))
 			e.bucket = native.Uint32(head) == flagBucket
 			if native.Uint32(head)&^flagBucket != 0 {
-				return errors.New("an element is of no known kind")
+				return errors.New("an element has an unknown kind")
 			}
 		}
 		if start+position != at || keySize == 0 || at+keySize+valueSize > uint64(len(page)) {

@@ -10,8 +10,8 @@ import (
 	"github.com/oauthsv/oauthsv/store"
 )
 
-// expirySize is the length of an expiry: milliseconds since 1970, big-endian, so
-// that keys that begin with one are in order of time.
+// expirySize is the length of an encoded expiry. It is the milliseconds since 1970 in
+// big-endian order, so that keys that begin with an expiry are in order of time.
 const expirySize = 8
 
 func appendExpiry(to []byte, expires time.Time) []byte {
@@ -22,8 +22,8 @@ func expiryOf(text []byte) time.Time {
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(text))).UTC()
 }
 
-// UpdateRecord is as [store.Backend] says. Each call that writes removes an
-// expired record or two.
+// UpdateRecord is as [store.Backend] says. Each call that writes also removes up to two
+// expired records. The key has 1 to 32,760 bytes.
 func (s *Store) UpdateRecord(ctx context.Context, key string, now time.Time, change func(*store.Record) error) error {
 	if len(key) == 0 || len(key) > maxKey {
 		return errors.New("boltstore: the key of a record is empty or too long")
@@ -35,7 +35,7 @@ func (s *Store) UpdateRecord(ctx context.Context, key string, now time.Time, cha
 			return err
 		}
 		if stored != nil && len(stored) < expirySize {
-			return damage("a record has no expiry")
+			return metDamage("a record has no expiry")
 		}
 		if stored != nil && now.Before(expiryOf(stored)) {
 			record = store.Record{Value: append([]byte(nil), stored[expirySize:]...), Expires: expiryOf(stored)}
@@ -64,13 +64,14 @@ func (s *Store) UpdateRecord(ctx context.Context, key string, now time.Time, cha
 	})
 }
 
-// removeRecord removes the record of an entry of the expiries, and the entry.
+// removeRecord removes an entry of the table of expiries, and the record that it names.
 func (b *batch) removeRecord(entry []byte) error {
 	return errors.Join(b.delete(tableExpiries, entry), b.delete(tableRecords, entry[expirySize:]))
 }
 
-// expired finds the two records that expired first, other than that of key, so that
-// what expires goes faster than what comes. It leaves damaged entries alone.
+// expired returns the entries of the two records that expired first, except for the record
+// of key. A call adds one record and removes two, so expired records do not pile up. It
+// stops at a damaged entry.
 func (b *batch) expired(now time.Time, key string) (entries [][]byte) {
 	cursor := b.tx.Bucket(tableExpiries.name).Cursor()
 	entry, value := cursor.First()
