@@ -13,26 +13,25 @@ import (
 // account is a document of the collection "accounts".
 type account struct {
 	store.Account `bson:",inline"`
-	// Version is random and new with each write. It is what writes compare and
-	// swap, and how a write whose reply was lost is found again.
+	// Version is random and new with each write. Writes compare and swap it. If the
+	// reply to a write is lost, the call recognizes its own write by it.
 	Version int64 `bson:"version"`
-	// Rest is Account.Unknown on its way from and to the document: the driver knows
-	// only the map of the outermost struct.
+	// Rest is Account.Unknown while the document is encoded and decoded: the driver
+	// handles such a map only in the outermost struct.
 	Rest map[string]any `bson:",inline"`
 }
 
-// FindByID is as [store.Backend] says: one round trip, by the key of every
-// collection.
+// FindByID is as [store.Backend] says. It takes one round trip, by the index on _id.
 func (s *Store) FindByID(ctx context.Context, id store.ID) (*store.Account, error) {
 	return s.findOne(ctx, "_id", id)
 }
 
-// FindByName is as [store.Backend] says: one round trip, by a unique index.
+// FindByName is as [store.Backend] says. It takes one round trip, by a unique index.
 func (s *Store) FindByName(ctx context.Context, name string) (*store.Account, error) {
 	return s.findOne(ctx, "name", name)
 }
 
-// FindByEmail is as [store.Backend] says: one round trip, by a unique index.
+// FindByEmail is as [store.Backend] says. It takes one round trip, by a unique index.
 func (s *Store) FindByEmail(ctx context.Context, emailKey string) (*store.Account, error) {
 	return s.findOne(ctx, "email_key", emailKey)
 }
@@ -65,20 +64,20 @@ func (s *Store) read(ctx context.Context, field string, value any) (*account, er
 
 // Create is as [store.Backend] says.
 //
-// It inserts one document, which the server does whole or not at all. Whatever the
-// server answers but success, the call looks who has the name and the e-mail, for
-// servers differ in how they say that a value is taken. If it is the account
-// itself, the insertion was done and only its reply was lost, or the server lacked
-// a majority for it. When the time is over the caller is told that the store is
-// unavailable, and the account may be there, whole: trying again says that the name
-// is taken.
-func (s *Store) Create(caller context.Context, what *store.Account) error {
+// It inserts one document, which a server does completely or not at all. If the server
+// answers anything but success, Create looks up who has the name and the e-mail, because
+// servers differ in how they report a taken value. If the account itself has them, the
+// insertion was done: its reply was lost, or the server lacked a majority for it.
+//
+// If Create runs out of time, it returns an error that matches [store.ErrUnavailable]. The
+// account may exist nevertheless. Then a second try returns that the name is taken.
+func (s *Store) Create(caller context.Context, wanted *store.Account) error {
 	ctx, cancel, err := s.begin(caller)
 	if err != nil {
 		return err
 	}
 	defer cancel()
-	document := &account{Account: *what, Version: newVersion(), Rest: what.Unknown}
+	document := &account{Account: *wanted, Version: newVersion(), Rest: wanted.Unknown}
 	w := &writer{caller: caller}
 	return w.run(ctx, func() (done bool, err error) {
 		_, err = s.accounts.InsertOne(ctx, document)
@@ -97,9 +96,9 @@ func (s *Store) Create(caller context.Context, what *store.Account) error {
 	})
 }
 
-// holder finds the account that has one of the unique values of an account, another
-// one before the account itself. field is empty where only the account itself has
-// them.
+// holder finds an account that has the name or the e-mail of wanted. If another account has
+// one of them, holder returns it, and in field which value it has. Otherwise it returns
+// wanted itself as it is stored, or nil, with an empty field.
 func (s *Store) holder(ctx context.Context, wanted *store.Account) (found *account, field string, err error) {
 	for _, unique := range []struct{ document, field, value string }{
 		{"name", "name", wanted.Name}, {"email_key", "email", wanted.EmailKey},
@@ -118,20 +117,20 @@ func (s *Store) holder(ctx context.Context, wanted *store.Account) (found *accou
 	return found, "", nil
 }
 
-// Update is as [store.Backend] says: one round trip to read and one to write,
-// unless somebody else wrote in between.
+// Update is as [store.Backend] says. It takes one round trip to read and one to write,
+// unless somebody else writes in between.
 //
-// The write replaces the document if its version is still the one that was read.
-// If the reply is lost, or the server lacks a majority, the next read tells: a
-// version of this call's own means that the write was done, and Update returns nil
-// once a majority has it. If somebody has written on top of it meanwhile, change
-// runs on the record as it is then and finds its own work done. So nothing is done
-// twice, and nobody is logged out by a lost reply.
+// The write replaces the document if its version is still the one that was read. If the
+// reply to the write is lost, or the server lacks a majority, Update reads the document
+// again. If the document has the version of Update's own write, the write was done, and
+// Update returns nil once a majority has it. If somebody else has written since then,
+// change runs again and finds its own work done. So nothing is done twice, and a lost
+// reply logs nobody out.
 //
-// An error of change, [store.ErrUnchanged] as any other, is returned once a
-// majority has the record that change saw: a session that has ended, say, must not
-// come back. Others of this process who update the same account wait for their
-// turn, see Config.Timeout.
+// Update returns an error of change only once a majority has the record that change saw.
+// This includes [store.ErrUnchanged]. For example, a session that change found ended
+// cannot come back. Calls of one process that update the same account take turns, see
+// Config.Timeout.
 func (s *Store) Update(caller context.Context, id store.ID, change func(*store.Account) error) error {
 	written, err := s.accountQueue.enter(caller, id, s.patience())
 	if err != nil {
@@ -144,7 +143,7 @@ func (s *Store) Update(caller context.Context, id store.ID, change func(*store.A
 	}
 	defer cancel()
 	w := &writer{caller: caller}
-	u := accountUpdate{Store: s, writer: w, id: id, change: change, left: written}
+	u := accountUpdate{Store: s, writer: w, id: id, change: change, inherited: written}
 	written = nil
 	err = w.run(ctx, func() (bool, error) { return u.try(ctx) })
 	written = u.written
@@ -158,8 +157,8 @@ type accountUpdate struct {
 	id     store.ID
 	change func(*store.Account) error
 
-	left    *account // what the call before has written, to begin with
-	written *account // what this call has written
+	inherited *account // what the call before this one wrote; nil once it is used
+	written   *account // what this call wrote
 }
 
 func (u *accountUpdate) try(ctx context.Context) (done bool, err error) {
@@ -173,8 +172,8 @@ func (u *accountUpdate) try(ctx context.Context) (done bool, err error) {
 	}
 	if answer := u.change(&current.Account); answer != nil {
 		done, err := confirm(ctx, u.accounts, u.id, version)
-		if done {
-			err = unlessUnchanged(answer)
+		if done && !errors.Is(answer, store.ErrUnchanged) {
+			err = answer
 		}
 		return done, err
 	}
@@ -194,19 +193,19 @@ func (u *accountUpdate) try(ctx context.Context) (done bool, err error) {
 	return false, err
 }
 
-// current is the account as it is now. A call that had to wait for its turn begins
-// with what the call before it has written, and saves a round trip: should somebody
-// else have written since, neither a write nor a confirmation matches.
+// current returns the current account. A call that waited for its turn uses what the call
+// before it wrote, and saves a round trip. If somebody else has written since then, neither
+// a write nor a confirmation matches, and the call starts over.
 func (u *accountUpdate) current(ctx context.Context) (*account, error) {
-	if left := u.left; left != nil {
-		u.left = nil
-		return &account{Account: *left.Clone(), Version: left.Version}, nil
+	if inherited := u.inherited; inherited != nil {
+		u.inherited = nil
+		return &account{Account: *inherited.Clone(), Version: inherited.Version}, nil
 	}
 	return u.read(ctx, "_id", u.id)
 }
 
-// taken tells whether another account has the name or the e-mail, and a majority
-// knows it.
+// taken reports whether another account has the name or the e-mail of wanted, and a majority
+// has that account.
 func (s *Store) taken(ctx context.Context, wanted *store.Account) (bool, error) {
 	holder, field, err := s.holder(ctx, wanted)
 	if err != nil || field == "" {
@@ -218,10 +217,10 @@ func (s *Store) taken(ctx context.Context, wanted *store.Account) (bool, error) 
 	return true, &store.ExistsError{Field: field}
 }
 
-// Delete is as [store.Backend] says. A document that is gone after a lost reply
-// was removed by this call, or by another whose caller wanted the same. A deletion
-// for which the server lacks a majority is repeated: one that finds nothing more is
-// answered when a majority knows of all that came before it.
+// Delete is as [store.Backend] says. If a reply is lost and the document does not exist
+// afterwards, Delete returns nil: this call has removed it, or another call that wanted the
+// same. If the server lacks a majority for the deletion, Delete repeats it. The server
+// answers the repeated deletion once a majority has the first one.
 func (s *Store) Delete(caller context.Context, id store.ID) error {
 	ctx, cancel, err := s.begin(caller)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/oauthsv/oauthsv/store/mongostore"
 )
 
-// with adds an option to a connection string.
-func with(uri, option string) string {
+// withOption adds an option to a connection string.
+func withOption(uri, option string) string {
 	separator := "?"
 	if strings.Contains(uri, "?") {
 		separator = "&"
@@ -41,7 +41,7 @@ func TestWeakWriteConcerns(t *testing.T) {
 		"w=1&journal=true":   "failover",
 	} {
 		var log bytes.Buffer
-		backend, err := mongostore.Open(t.Context(), with(uri, query), mongostore.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		backend, err := mongostore.Open(t.Context(), withOption(uri, query), mongostore.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		require.NoError(t, err, query)
 		require.NoError(t, backend.Close())
 		warnings := strings.Count(log.String(), "level=WARN")
@@ -58,6 +58,6 @@ func TestWeakWriteConcerns(t *testing.T) {
 		mongostore.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	require.NoError(t, err)
 	assert.Contains(t, log.String(), "crash")
-	_, err = mongostore.Open(t.Context(), with(uri, "w=0"), mongostore.Config{})
+	_, err = mongostore.Open(t.Context(), withOption(uri, "w=0"), mongostore.Config{})
 	assert.ErrorContains(t, err, "w=0")
 }

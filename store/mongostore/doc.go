@@ -1,119 +1,118 @@
-// Package mongostore keeps accounts in MongoDB, or in another server of its
-// protocol: what carries a service past one machine. Any number of processes can
-// share a database; they need nothing else in common but the signing key.
+// Package mongostore keeps accounts in MongoDB, or in another server of its protocol. It
+// is for a service that runs on more than one machine: any number of processes can share a
+// database. They need to share nothing else but the signing key.
 //
-// # What it asks of the server
+// # The server
 //
-// Correctness rests on operations on single documents and on unique indexes: find,
-// insert, replace, delete and $set with a filter. There are no transactions and no
-// change streams. The driver's retries are welcome where the server supports them
-// and not relied upon.
+// The package needs operations on single documents (find, insert, replace, delete, and
+// $set with a filter) and unique indexes. It uses no transactions and no change streams.
+// It works with the driver's retries, and without them if the server does not support them.
 //
-// The tests run against jongodb, a server of the protocol that keeps its data in
-// memory. MongoDB itself and Atlas should work. Other servers of the protocol are
-// neither tested nor known to work.
+// The tests run against jongodb, a server of the protocol that keeps its data in memory.
+// MongoDB itself and Atlas should work. Other servers of the protocol are not tested.
 //
-// A server must compare and replace a document in one step. One that compares first
-// and writes later lets a refresh undo the disabling of an account. [New] tries that
-// out with races on a document of its own in "expiring_records", which it removes
-// again, and refuses such a server. FerretDB v1 over SQLite is one. The races need
-// several connections at once: a pool of one finds nothing out.
+// A server must compare and replace a document in one step. If it compares first and writes
+// later, a refresh can undo the disabling of an account. So [Open] and [New] test the server
+// with races on a document of their own in the collection "expiring_records", which they
+// remove again, and refuse such a server. FerretDB v1 over SQLite is one. The races need
+// several connections at once: with a pool of one connection they detect nothing.
 //
-// Collection "accounts" holds a document per account: see the bson tags of
-// store.Account, and "version", which is random and new with each write. Indexes:
-// "name" and "email_key", both unique, on prepared values, so that the server
-// itself keeps names and e-mails unique without regard to case. Collection
-// "expiring_records" holds what expires by itself, with a TTL index that collects
-// garbage an hour after the expiry. Where TTL indexes are refused the process
-// removes garbage itself, a little with every 32nd write.
+// # Collections and indexes
 //
-// Missing indexes are built at the start, with a line in the log. On a collection
-// that is large already a build can take minutes: Config.IndexTimeout bounds it. A
-// socketTimeoutMS in the connection string must be longer than the build.
+// The collection "accounts" has one document for each account. Its members are the bson tags
+// of store.Account, and "version", which is random and new with each write. The indexes on
+// "name" and "email_key" are unique. Both members hold prepared values, so the server itself
+// keeps names and e-mails unique, in upper and lower case.
+//
+// The collection "expiring_records" holds the small records of Backend.UpdateRecord. A TTL
+// index on "expires" removes a record one hour after its expiry. If the server refuses TTL
+// indexes, the process removes expired records itself, some with every 32nd write.
+//
+// [Open] and [New] build missing indexes, and log a line for each. On a large collection that
+// can take minutes, and Config.IndexTimeout bounds it. If the connection string has
+// socketTimeoutMS, it must be longer than the build.
 //
 // # Upgrades
 //
-// Two versions of this package can run side by side over one database. Members of a
-// document that a version does not know stay as they are when it writes the
-// document. Those of an expired record go with it.
+// Two versions of this package can run side by side over one database. When a version writes
+// a document, it keeps the members that it does not know. It does not keep those of a record
+// that has expired.
 //
 // # Reads
 //
-// Accounts are read from the primary whatever the connection string says: a
-// secondary that lags by a second would let a revoked session live for a second,
-// or a disabled account log in. Nothing in this package can go to a secondary.
-// Reports of your own may, if it does not matter that they are stale by the
-// replication lag. For some seconds after a network partition a primary that does
-// not know yet that it was deposed may answer reads; writes to it fail under the
-// write concern majority, which is the default here.
+// Accounts are read from the primary, whatever the connection string says. A secondary that
+// lags by a second would let a revoked session live for a second longer, or let a disabled
+// account log in. Reports of your own may read from a secondary, if they may be as old as
+// the replication lag.
+//
+// After a network partition, a primary that was deposed may answer reads for some seconds,
+// until it notices. Writes to it fail under the write concern majority.
 //
 // # Writes
 //
-// A call that succeeds has a majority behind it, under the write concern majority,
-// which is the default here. Where the server has done a write and cannot say that a
-// majority has it, the call goes on asking until its deadline, with a write that
-// changes nothing, and then answers that the store is unavailable. The same write
-// settles a reply that was lost. It also stands behind answers for which nothing
-// need be written, because a read shows what a failover may undo: that the session
-// has ended already, or that the name is taken.
+// The default write concern is majority: when a call succeeds, a majority of the servers has
+// its write. If a server has done a write but cannot say that a majority has it, the call
+// repeats a write that changes nothing until the server confirms a majority. At its deadline
+// it returns that the store is unavailable. This happens as well after a lost reply, and
+// before answers that need no write. For example, the name is taken, or the session has
+// already ended: a failover could undo what the read has shown.
 //
-// With w=1 a failover can undo a change that was acknowledged, and without the
-// journal a crash can. Both are warned of in the log. A wtimeoutMS shorter than the
-// deadline makes the server answer, and the call ask again, earlier.
+// With w=1 a failover can undo an acknowledged change, and without the journal a crash can.
+// Both log a warning. With a wtimeoutMS shorter than the deadline the server answers sooner,
+// and the call asks again sooner.
 //
 // # Deadlines
 //
-// The work of a call in the database ends within Config.Timeout: timeoutMS of the
-// connection string, else 2 seconds. An earlier deadline of the caller's context
-// holds instead. A caller who hangs up does not end the work, for that would cost a
-// connection of the pool; a call whose context is over already does not begin.
+// The work of a call in the database ends within Config.Timeout, or at the deadline of the
+// caller's context if that is earlier. If the context is canceled, work that has begun goes
+// on, because the driver would have to close a connection of the pool to stop it. A call
+// whose context is already over does not begin.
 //
-// Updates of one account, or of one key, take turns within a process. A call waits
-// for its turn at most twice the Timeout, and its own Timeout begins with the turn. So
-// an update ends within three times the Timeout, and every other call within one.
-// Waiting, and the pauses between two tries, end with the caller's context.
+// Updates of one account, or of one record, take turns within a process. A call waits for
+// its turn at most twice the Timeout, and its own Timeout begins with its turn. So an update
+// ends within three times the Timeout, and every other call within one. The wait, and the
+// pauses between two tries, end when the context is canceled.
 //
-// When the server is gone the callers wait that long and answer 503; they recover
-// by themselves when the server is back. A write whose reply was lost is settled by
-// reading again, see [Store.Update].
+// While the server is down, each call waits that long and returns that the store is
+// unavailable. Calls succeed again by themselves when the server is back. A write whose reply was
+// lost is settled as [Store.Update] explains.
 //
 // # Sizes
 //
-// Measured: the document of an account with one session and a password hash has
-// 500 bytes, and 160 more for each further session, without user agent and address.
+// Measured: the document of an account with a password hash and one session has 500 bytes.
+// Each further session adds 160 bytes, without user agent and address.
 //
-// Computed, for 100 million accounts with two sessions each: 65 GB of documents,
-// before the compression of the storage engine, which makes perhaps half of it; and
-// indexes of about 25 bytes an entry on _id, 40 on name and 50 on email_key, which
-// prefix compression brings down: up to 11.5 GB that should stay in memory. One
-// replica set on machines with 64 GB of memory carries that.
+// Computed, for 100 million accounts with two sessions each: the documents have 65 GB, of
+// which the compression of the storage engine leaves perhaps half. The indexes have about 25
+// bytes for each entry on _id, 40 on name and 50 on email_key, before prefix compression.
+// That is up to 11.5 GB, which should stay in memory. One replica set on machines with 64 GB
+// of memory can hold all of it.
 //
 // # Traffic
 //
-// A protected request is one find by _id. A refresh is one find and one replace,
-// and one find and one write that changes nothing where it is refused or answered
-// again. The first request after it is one find and one replace more, for the mark
-// that the new generation is in use. A login is one find by name, and one find and one
-// replace for the session.
+// A protected request is one find by _id. The first protected request after a refresh also
+// marks the new generation as used: one more find and one replace. A refresh is one find and
+// one replace. If it is refused or replayed, it is one find and one write that changes
+// nothing. A login is one find by name, then one find and one replace for the session.
 //
-// Computed: with 15-minute access tokens a client that is busy all the time
-// refreshes 4 times an hour. One million such clients make 1,100 refreshes, so
-// 2,200 replaces and as many finds, a second, beside their own requests. A replica
-// set that does 20,000 finds and 5,000 majority writes a second, which is modest
-// hardware, carries about two million busy clients, or 20,000 protected requests a
-// second, whichever comes first.
-// Logins are bounded by the password hashes: 50 ms of a core each, 20 a second and
-// core of the processes that serve them.
+// Computed: with access tokens of 15 minutes, a client that is busy all the time refreshes 4
+// times an hour. One million such clients make 1,100 refreshes a second. With the marks that
+// is 2,200 replaces and as many finds a second, besides their own requests. Assume a replica
+// set of modest hardware, with 20,000 finds and 5,000 majority writes a second. It can serve
+// about two million busy clients or 20,000 protected requests a second, whichever comes
+// first. Password hashes bound the logins: a hash takes 50 ms of a core, so each core of the
+// processes that hash can do 20 logins a second.
 //
 // # Sharding
 //
-// The unique indexes are why "accounts" must not be sharded: a sharded collection
-// enforces uniqueness only for its shard key, and there are three unique values,
-// the id, the name and the e-mail. To reserve names in collections of their own
-// would take two documents for one account, which without transactions can be left
-// half made. By the sizes above a collection that is not sharded is enough for 100
-// million accounts; in a sharded cluster it lives on one shard, which can be one of
-// its own (moveCollection, MongoDB 8.0). Beyond that, split by what never shares a
-// name: one database, and one issuer, for each tenant or region. The collection
-// "expiring_records" may be sharded by its _id, hashed.
+// Do not shard "accounts". A sharded collection enforces uniqueness only for its shard key,
+// and accounts have three unique values: the id, the name and the e-mail. Reserving names in
+// a collection of their own would take two documents for each account, and without
+// transactions the second one could be missing.
+//
+// By the sizes above, a collection that is not sharded can hold 100 million accounts. In a
+// sharded cluster it lives on one shard, which it can have for itself (moveCollection,
+// MongoDB 8.0). If that is not enough, split the accounts where names need not be unique
+// together: one database and one issuer for each tenant or region. The collection
+// "expiring_records" may be sharded by a hash of its _id.
 package mongostore

@@ -11,7 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/mongo/options"
 )
 
-// index is one that the store needs.
+// index is an index that the store needs.
 type index struct {
 	collection *mongo.Collection
 	field      string
@@ -19,10 +19,10 @@ type index struct {
 	ttl        bool
 }
 
-func (i *index) name() string { return i.field + "_1" } // as the server would call it
+func (i *index) name() string { return i.field + "_1" } // the name that a server would choose
 
-// ensureIndexes creates what is missing. An index that is there with other
-// properties is never dropped: on it may depend what this package does not know.
+// ensureIndexes creates the indexes that are missing. It never drops an index that exists
+// with other properties, because other programs may depend on it.
 func (s *Store) ensureIndexes(ctx, opening context.Context, config Config) error {
 	var missing []index
 	for _, needed := range []index{
@@ -33,7 +33,7 @@ func (s *Store) ensureIndexes(ctx, opening context.Context, config Config) error
 		there, err := s.findIndex(opening, needed)
 		switch {
 		case err != nil && needed.ttl && !errors.Is(err, errListIndexes):
-			config.Logger.Warn("expired records may stay longer, or go sooner, than they should", "error", err)
+			config.Logger.Warn("expired records may stay longer than they should, or be removed sooner", "error", err)
 		case err != nil:
 			return err
 		case !there:
@@ -44,7 +44,7 @@ func (s *Store) ensureIndexes(ctx, opening context.Context, config Config) error
 		config.Logger.Info("building an index: on a large collection this can take minutes", "collection", needed.collection.Name(), "index", needed.name())
 		err := needed.create(ctx, config.IndexTimeout)
 		if refused := (mongo.CommandError{}); needed.ttl && errors.As(err, &refused) && refused.Code != codeMaxTimeExpired {
-			config.Logger.Warn("the server refuses TTL indexes: this process removes expired records by itself", "error", err)
+			config.Logger.Warn("the server refuses TTL indexes, so this process removes expired records itself", "error", err)
 			s.reaps = true
 			needed.ttl = false
 			err = needed.create(ctx, config.IndexTimeout)
@@ -85,7 +85,8 @@ type foundIndex struct {
 
 var errListIndexes = errors.New("listing the indexes")
 
-// findIndex compares by itself: not every server reports a conflict.
+// findIndex reports whether the index exists. It returns an error if the index has other
+// properties: not every server reports such a conflict.
 func (s *Store) findIndex(ctx context.Context, needed index) (there bool, err error) {
 	cursor, err := needed.collection.Indexes().List(ctx)
 	var found []foundIndex
@@ -109,14 +110,14 @@ func (s *Store) findIndex(ctx context.Context, needed index) (there bool, err er
 			same = same && (s.reaps || *other.ExpireAfterSeconds == garbageAge.Seconds())
 		}
 		if !same {
-			return false, fmt.Errorf("index %s of collection %s exists with other properties than the store needs; drop it, or rename the collection, and start again", other.Name, needed.collection.Name())
+			return false, fmt.Errorf("index %s of collection %s has other properties than the store needs; drop the index or rename the collection, and start again", other.Name, needed.collection.Name())
 		}
 		return true, nil
 	}
 	return false, nil
 }
 
-// Codes of the server.
+// Error codes of the server.
 const (
 	codeNamespaceNotFound = 26
 	codeMaxTimeExpired    = 50

@@ -17,24 +17,19 @@ import (
 	"github.com/oauthsv/oauthsv/store"
 )
 
-// Config configures a [Store]. The zero value is good.
+// Config configures a [Store]. The zero value works well for most programs.
 type Config struct {
-	// Timeout bounds the work of each call in the database. The default is timeoutMS
-	// of the URI, else 2 seconds. An earlier deadline of the caller's context holds
-	// instead. A caller who hangs up ends a call only before it begins and while it
-	// waits; what has begun goes on, because to break it off would cost a connection
-	// of the pool.
-	//
-	// Updates of one account, or of one record, by one process run one after the
-	// other. A call waits for its turn at most twice the Timeout, and the Timeout
-	// begins when the turn has come.
+	// Timeout keeps calls from waiting for a slow or lost server. It bounds the work of
+	// each call in the database. The default is timeoutMS of the connection string, or
+	// 2 seconds without it. See section Deadlines of the package for how it works
+	// together with the context of a call.
 	Timeout time.Duration
-	// IndexTimeout bounds the building of each index that is missing when a Store is
-	// made. On a collection that is large already a build can take minutes. The
-	// default is 1 hour. The caller's context ends it earlier.
+	// IndexTimeout bounds how long Open and New build each missing index. On a large
+	// collection a build can take minutes. The default is 1 hour. If the context of
+	// Open or New ends, so does the build.
 	IndexTimeout time.Duration
-	// Logger gets warnings about the server, and a line for each index that is
-	// built. The default is slog.Default().
+	// Logger gets warnings about the server, and a line for each index that is built.
+	// The default is slog.Default().
 	Logger *slog.Logger
 }
 
@@ -60,7 +55,7 @@ func (c Config) withDefaults(database *mongo.Database) (Config, error) {
 // Store is a [store.Backend] over MongoDB, or another server of its protocol. It
 // is safe for concurrent use. Make it with [Open] or [New].
 type Store struct {
-	client   *mongo.Client // nil where the caller owns it
+	client   *mongo.Client // nil if the caller owns it
 	database *mongo.Database
 	accounts *mongo.Collection
 	records  *mongo.Collection
@@ -69,8 +64,8 @@ type Store struct {
 	accountQueue queue[store.ID, *account]
 	recordQueue  queue[string, *record]
 
-	// reaps says that the server does not remove expired records, so that this
-	// process does.
+	// reaps reports whether this process removes expired records, because the server
+	// does not.
 	reaps   bool
 	updates atomic.Uint64
 }
@@ -85,17 +80,17 @@ const (
 	defaultIndexTimeout = time.Hour
 )
 
-// New makes a Store over a database that the caller has connected to and goes on
-// to own. It tries out whether the server replaces documents in one step, and
-// refuses one that does not; then it creates the indexes that are missing. The
-// server must answer within 8 seconds; Config.IndexTimeout tells how long an index
-// may take.
+// New makes a Store over a database that the caller has connected to. Use it instead of
+// [Open] to share a client with the rest of a program. The caller still owns the client.
 //
-// Pool, TLS, write concern, retries and credentials are those of the database. A
-// write concern that was not set becomes majority. One that waits for a single
-// member (w=1), or for no journal, is warned of in the log, and w=0 is refused.
-// Accounts are read from the primary whatever the read preference is, with a
-// warning if it is another.
+// New tests whether the server replaces documents in one step, and returns an error if it
+// does not. Then it creates the missing indexes. The server must answer within 8 seconds;
+// Config.IndexTimeout bounds the building of an index.
+//
+// Pool, TLS, retries and credentials are those of the database. So is the write concern,
+// and if it is not set, it is majority. New logs a warning if the write concern waits for
+// a single member only (w=1), or not for the journal, and refuses w=0. It reads accounts
+// from the primary in any case, and logs a warning if the read preference is another.
 func New(ctx context.Context, database *mongo.Database, config Config) (*Store, error) {
 	opening, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
@@ -106,7 +101,8 @@ func New(ctx context.Context, database *mongo.Database, config Config) (*Store, 
 	return s, nil
 }
 
-// newStore does all but to build indexes within the context opening.
+// newStore makes a Store. Its work must end within the context opening, except for the
+// building of indexes, which has ctx.
 func newStore(ctx, opening context.Context, database *mongo.Database, config Config) (*Store, error) {
 	config, err := config.withDefaults(database)
 	if err != nil {
@@ -117,7 +113,7 @@ func newStore(ctx, opening context.Context, database *mongo.Database, config Con
 		return nil, err
 	}
 	if preference := database.ReadPreference(); preference != nil && preference.Mode() != readpref.PrimaryMode {
-		config.Logger.Warn("accounts are read from the primary all the same: a secondary that lags behind would undo a revocation", "read_preference", preference.Mode().String())
+		config.Logger.Warn("accounts are read from the primary nevertheless: a secondary that lags behind would undo a revocation", "read_preference", preference.Mode().String())
 	}
 	collection := options.Collection().SetReadPreference(readpref.Primary()).SetWriteConcern(concern).SetRegistry(registry)
 	s := &Store{
@@ -135,31 +131,32 @@ func newStore(ctx, opening context.Context, database *mongo.Database, config Con
 	return s, nil
 }
 
-// writeConcern is that of the database, with a majority where it says nothing.
+// writeConcern returns the write concern of the database. If that does not say how many
+// members to wait for, it is a majority.
 func writeConcern(database *mongo.Database, logger *slog.Logger) (*writeconcern.WriteConcern, error) {
 	concern := database.WriteConcern()
 	switch {
 	case concern == nil:
 		return writeconcern.Majority(), nil
-	case concern.W == nil: // the journal was asked for, and nothing else
+	case concern.W == nil: // only the journal is set
 		copied := *concern
 		copied.W = writeconcern.Majority().W
 		concern = &copied
 	}
 	if !concern.Acknowledged() {
-		return nil, errors.New("the write concern is w=0: without an acknowledgement nothing here can be relied on; use majority")
+		return nil, errors.New("the write concern is w=0, but this store cannot work without acknowledged writes; use majority")
 	}
 	if concern.W == 1 {
-		logger.Warn("the write concern is w=1: a failover can undo a change that was acknowledged, such as the end of a session; use majority")
+		logger.Warn("the write concern is w=1: a failover can undo an acknowledged change, such as the end of a session; use majority")
 	}
 	if concern.Journal != nil && !*concern.Journal {
-		logger.Warn("the write concern is journal=false: a crash can undo a change that was acknowledged, such as the end of a session; leave it out")
+		logger.Warn("the write concern is journal=false: a crash can undo an acknowledged change, such as the end of a session; remove it")
 	}
 	return concern, nil
 }
 
-// Close disconnects from the server if Open has connected. It waits for calls
-// under way.
+// Close waits for calls under way and disconnects from the server. On a Store of [New] it
+// does nothing.
 func (s *Store) Close() error {
 	if s.client == nil {
 		return nil
@@ -169,9 +166,9 @@ func (s *Store) Close() error {
 	return s.client.Disconnect(ctx)
 }
 
-// begin bounds one call. A deadline of the caller's that comes earlier stays. A
-// caller who hangs up later does not end the call: the driver would close the
-// connection in the middle of it, and the next caller would have to open another.
+// begin bounds the time of one call. An earlier deadline of the caller stays. If the caller
+// hangs up, the call does not end: the driver would close the connection, and the next
+// caller would have to open another one.
 func (s *Store) begin(caller context.Context) (context.Context, context.CancelFunc, error) {
 	if err := caller.Err(); err != nil {
 		return nil, nil, unavailable("before the call began", err)
@@ -184,10 +181,10 @@ func (s *Store) begin(caller context.Context) (context.Context, context.CancelFu
 	return ctx, cancel, nil
 }
 
-// patience is how long a call waits for its turn.
+// patience returns how long a call waits for its turn.
 func (s *Store) patience() time.Duration { return 2 * s.timeout }
 
-// unavailable: whatever the driver says and nobody recognizes is an outage.
+// unavailable wraps an error of the driver in ErrUnavailable.
 func unavailable(what string, err error) error {
 	return fmt.Errorf("%w: mongostore: %s: %w", store.ErrUnavailable, what, err)
 }

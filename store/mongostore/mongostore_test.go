@@ -22,3 +22,12 @@ func open(t testing.TB, uri string) *mongostore.Store {
 func TestBackend(t *testing.T) {
 	storetest.Test(t, func(t *testing.T) store.Backend { return open(t, mongotest.URI(t)) })
 }
+
+// TestExample runs the example, which needs a server and so has no output to check.
+func TestExample(t *testing.T) {
+	uri := mongotest.URI(t)
+	t.Setenv("MONGODB_URI", uri)
+	Example()
+	_, err := open(t, uri).FindByName(t.Context(), "ada")
+	require.NoError(t, err)
+}

@@ -11,26 +11,25 @@ import (
 	"go.mongodb.org/mongo-driver/mongo/options"
 )
 
-// openTimeout is how long the server may take to answer at all when a Store is
-// opened.
+// openTimeout bounds the opening of a Store, except for the building of indexes.
 const openTimeout = 8 * time.Second
 
-// Open connects to the server that a connection string names, which must hold the
-// name of a database, and makes a [Store] over it that Close disconnects. What the
-// string says of pool, TLS, timeouts, read preference, write concern, retries and
-// credentials holds, as [New] explains. If the server cannot be reached it returns
-// an error within 8 seconds.
+// Open connects to a server and makes a [Store]. [Store.Close] disconnects again. uri is a
+// connection string with the name of a database, such as
+// mongodb://localhost:27017/oauthsv. Its options for pool, TLS, timeouts, read preference,
+// write concern, retries and credentials apply, as [New] explains. If the server cannot be
+// reached, Open returns an error within 8 seconds.
 //
-// Where the user name, the password or an option holds one of / ? # @ : and %, the
-// character must be percent-encoded. Errors show the hosts and the name of the
-// database, and nothing of user name, password and the values of options.
+// If the user name, the password or an option contains one of / ? # @ : and %, that
+// character must be percent-encoded. Errors show the hosts and the name of the database,
+// but not the user name, the password or the values of options.
 func Open(ctx context.Context, uri string, config Config) (*Store, error) {
 	where, err := parseURI(uri)
 	if err != nil {
 		return nil, fmt.Errorf("mongostore: %w", err)
 	}
 	if where.noJournal {
-		cmp.Or(config.Logger, slog.Default()).Warn("the connection string says journal=false, with which a crash can undo a change that was acknowledged, such as the end of a session; the driver does not send it today: leave it out")
+		cmp.Or(config.Logger, slog.Default()).Warn("the connection string says journal=false, which would let a crash undo an acknowledged change, such as the end of a session; the driver ignores it today: remove it")
 	}
 	s, err := open(ctx, uri, where.database, config)
 	if err != nil {

@@ -13,32 +13,32 @@ import (
 )
 
 const (
-	// The driver opens its connections bit by bit, so the first rounds are less of a race
-	// than the last ones.
+	// probeRounds is how many races there are. The driver opens its connections one by
+	// one, so in the first rounds fewer calls run at once.
 	probeRounds = 8
-	// probeCalls is how many replaces of one version run at once. A server that
-	// compares first and writes later lets nearly all of them win.
+	// probeCalls is how many calls replace one version at once. If a server compares
+	// first and writes later, nearly all of them succeed.
 	probeCalls = 16
-	// probeAge is when the document counts as expired, should this process be
-	// killed before it removes it.
+	// probeAge is when the document expires, in case this process is killed before it
+	// removes the document.
 	probeAge = time.Minute
 )
 
-// probe finds out whether the server compares and replaces in one step, on a
-// document of its own. All else in this package rests on that: where two writers
-// can both be told that they were first, a refresh undoes the disabling of the
-// account, or the end of the session, that ran beside it.
+// probe tests, on a document of its own, whether the server compares and replaces in one
+// step. The whole package depends on that. If a server told two writers that both were
+// first, a refresh could undo the disabling of the account, or the end of the session, that
+// ran at the same time.
 func (s *Store) probe(ctx context.Context) (err error) {
 	document := record{Key: "probe:" + rand.Text(), Expires: time.Now().Add(probeAge), Version: newVersion()}
 	if _, err := s.records.InsertOne(ctx, document); err != nil {
-		return fmt.Errorf("trying out how the server replaces documents: %w", err)
+		return fmt.Errorf("testing how the server replaces documents: %w", err)
 	}
 	defer func() {
 		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 		defer cancel()
 		_, removeError := s.records.DeleteOne(cleanup, bson.D{{Key: "_id", Value: document.Key}})
 		if err == nil && removeError != nil {
-			err = fmt.Errorf("removing the document that tried out the server: %w", removeError)
+			err = fmt.Errorf("removing the document of the test of the server: %w", removeError)
 		}
 	}()
 	for range probeRounds {
@@ -51,8 +51,8 @@ func (s *Store) probe(ctx context.Context) (err error) {
 	return nil
 }
 
-// race lets many replace one version at once and returns the version of the only
-// one who did.
+// race replaces one version of a document many times at once. Exactly one call must succeed,
+// and race returns the version that this call wrote.
 func (s *Store) race(ctx context.Context, document record) (winner int64, err error) {
 	var winners, latest atomic.Int64
 	var all sync.WaitGroup
@@ -71,11 +71,11 @@ func (s *Store) race(ctx context.Context, document record) (winner int64, err er
 	}
 	all.Wait()
 	if winners.Load() > 1 || winners.Load() == 0 && errors.Join(errs...) == nil {
-		return 0, fmt.Errorf("of %d calls at once that replace one version of a document %d succeeded, where exactly 1 may, so with this server a revoked session could come back: servers that do not compare and replace in one step, such as FerretDB v1, cannot be used", probeCalls, winners.Load())
+		return 0, fmt.Errorf("with this server a revoked session could come back: %d calls replaced one version of a document at once and %d of them succeeded, but exactly 1 must; servers that do not compare and replace in one step, such as FerretDB v1, cannot be used", probeCalls, winners.Load())
 	}
 	for _, err := range errs {
 		if err != nil {
-			return 0, fmt.Errorf("trying out how the server replaces documents: %w", err)
+			return 0, fmt.Errorf("testing how the server replaces documents: %w", err)
 		}
 	}
 	return latest.Load(), nil

@@ -8,22 +8,22 @@ import (
 	"time"
 )
 
-// queue lets one call at a time work on a key; the others wait in the order in
-// which they came. Without it they would all read, one of them would write, and the
-// rest would have spent a round trip and a part of their deadline for nothing.
+// queue lets one call at a time work on a key. The others wait, in the order in which they
+// came. Without it all of them would read, only one could write, and the others would have
+// lost a round trip and part of their time.
 //
 // A key that no call works on takes no memory. The zero value is ready to use.
 type queue[K comparable, V any] struct {
 	mu sync.Mutex
-	// waiting has an entry for each key that a call works on, with those that wait.
+	// waiting has an entry for each key that a call works on: the calls that wait.
 	waiting map[K][]chan V
 }
 
-var errQueue = errors.New("too many others of this process write the same record")
+var errQueue = errors.New("too many calls of this process write the same record")
 
-// enter waits for the turn, at most as long as patience, and returns what the call
-// before has left. A caller that gets no error must call leave in the end.
-func (q *queue[K, V]) enter(ctx context.Context, key K, patience time.Duration) (left V, err error) {
+// enter waits for the caller's turn, but not longer than patience. It returns what the call
+// before it passed to leave. A caller that gets no error must call leave in the end.
+func (q *queue[K, V]) enter(ctx context.Context, key K, patience time.Duration) (inherited V, err error) {
 	q.mu.Lock()
 	line, busy := q.waiting[key]
 	if !busy {
@@ -32,7 +32,7 @@ func (q *queue[K, V]) enter(ctx context.Context, key K, patience time.Duration) 
 		}
 		q.waiting[key] = nil
 		q.mu.Unlock()
-		return left, nil
+		return inherited, nil
 	}
 	turn := make(chan V, 1)
 	q.waiting[key] = append(line, turn)
@@ -41,8 +41,8 @@ func (q *queue[K, V]) enter(ctx context.Context, key K, patience time.Duration) 
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
-	case left = <-turn:
-		return left, nil
+	case inherited = <-turn:
+		return inherited, nil
 	case <-ctx.Done():
 		err = ctx.Err()
 	case <-timer.C:
@@ -52,15 +52,15 @@ func (q *queue[K, V]) enter(ctx context.Context, key K, patience time.Duration) 
 	if at := slices.Index(q.waiting[key], turn); at >= 0 {
 		q.waiting[key] = slices.Delete(q.waiting[key], at, at+1)
 		q.mu.Unlock()
-		return left, err
+		return inherited, err
 	}
 	q.mu.Unlock()
-	q.leave(key, <-turn) // the turn came in this moment, and is passed on
-	return left, err
+	q.leave(key, <-turn) // the turn has just come: pass it on
+	return inherited, err
 }
 
-// leave gives the turn to the next call, with what may be of use to it.
-func (q *queue[K, V]) leave(key K, what V) {
+// leave gives the turn to the next call, and hands it what this call wrote.
+func (q *queue[K, V]) leave(key K, written V) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	line := q.waiting[key]
@@ -69,5 +69,5 @@ func (q *queue[K, V]) leave(key K, what V) {
 		return
 	}
 	q.waiting[key] = line[1:]
-	line[0] <- what
+	line[0] <- written
 }

@@ -19,18 +19,17 @@ type record struct {
 	Value   []byte    `bson:"value"`
 	Expires time.Time `bson:"expires"`
 	Version int64     `bson:"version"`
-	// Unknown is what newer versions of this package have added.
+	// Unknown holds members that newer versions of this package have added.
 	Unknown map[string]any `bson:",inline"`
 }
 
-// garbageAge is how long after its expiry a record is removed. Until then it only
-// takes room; the slack keeps a clock that is ahead from removing what others
-// still count on.
+// garbageAge is how long after its expiry a record is removed. The clocks of servers differ:
+// without this time, one that is ahead would remove records that others still use.
 const garbageAge = time.Hour
 
-// UpdateRecord is as [store.Backend] says. Lost replies, a missing majority and
-// others who write the same key are dealt with as in [Store.Update]. An error of
-// change is returned without a look at the majority: it promises nothing.
+// UpdateRecord is as [store.Backend] says. It handles lost replies, a missing majority and
+// concurrent writes as [Store.Update] does. But it returns an error of change at once,
+// without waiting for a majority. ErrUnchanged is no such error.
 func (s *Store) UpdateRecord(ctx context.Context, key string, now time.Time, change func(*store.Record) error) error {
 	err := s.updateRecord(ctx, key, now, change)
 	if err == nil {
@@ -51,7 +50,7 @@ func (s *Store) updateRecord(caller context.Context, key string, now time.Time, 
 	}
 	defer cancel()
 	w := &writer{caller: caller}
-	u := recordUpdate{Store: s, writer: w, key: key, now: now, change: change, left: written}
+	u := recordUpdate{Store: s, writer: w, key: key, now: now, change: change, inherited: written}
 	written = nil
 	err = w.run(ctx, func() (bool, error) { return u.try(ctx) })
 	written = u.written
@@ -66,9 +65,9 @@ type recordUpdate struct {
 	now    time.Time
 	change func(*store.Record) error
 
-	left    *record // what the call before has written, to begin with
-	written *record // what this call has written
-	removed bool    // the server has said that this call has removed the record
+	inherited *record // what the call before this one wrote; nil once it is used
+	written   *record // what this call wrote
+	removed   bool    // whether the server has said that this call removed the record
 }
 
 func (u *recordUpdate) try(ctx context.Context) (done bool, err error) {
@@ -103,11 +102,11 @@ func (u *recordUpdate) try(ctx context.Context) (done bool, err error) {
 	return u.write(ctx, current, &next)
 }
 
-// read returns nil where there is no record.
+// read returns the current record, or nil if there is none.
 func (u *recordUpdate) read(ctx context.Context) (*record, error) {
-	if left := u.left; left != nil {
-		u.left = nil
-		return left, nil // nobody else has it
+	if inherited := u.inherited; inherited != nil {
+		u.inherited = nil
+		return inherited, nil // nobody else uses this copy
 	}
 	found := new(record)
 	err := u.records.FindOne(ctx, bson.D{{Key: "_id", Value: u.key}}).Decode(found)
@@ -120,12 +119,12 @@ func (u *recordUpdate) read(ctx context.Context) (*record, error) {
 	return found, nil
 }
 
-// write inserts, replaces or removes, if the record is still as it was read.
+// write inserts, replaces or removes the record, if it is still as it was read.
 func (u *recordUpdate) write(ctx context.Context, current, next *record) (done bool, err error) {
 	if current == nil {
 		_, err := u.records.InsertOne(ctx, next)
 		if mongo.IsDuplicateKeyError(err) {
-			return false, nil // another was first
+			return false, nil // another call was first
 		}
 		return u.wrote(next, err == nil), err
 	}
@@ -145,8 +144,8 @@ func (u *recordUpdate) write(ctx context.Context, current, next *record) (done b
 func (u *recordUpdate) wrote(next *record, done bool) bool {
 	if done {
 		copied := *next
-		copied.Value = slices.Clone(next.Value)                        // the caller may go on to use its own
-		copied.Expires = next.Expires.UTC().Truncate(time.Millisecond) // as the server would give it back
+		copied.Value = slices.Clone(next.Value)                        // the caller may change its own later
+		copied.Expires = next.Expires.UTC().Truncate(time.Millisecond) // as the server would return it
 		u.written = &copied
 	}
 	return done
@@ -157,9 +156,9 @@ const (
 	reapAtOnce = 64
 )
 
-// reap removes some garbage now and then, where the server does not do so by
-// itself: twice as much as the calls in between could have left. What fails is
-// left to the next time.
+// reap removes expired records if the server does not. It does so once in reapEvery calls,
+// and removes up to twice as many records as those calls could have added. If it fails, a
+// later call tries again.
 func (s *Store) reap(ctx context.Context, now time.Time) {
 	if !s.reaps || s.updates.Add(1)%reapEvery != 0 {
 		return

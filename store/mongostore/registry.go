@@ -8,13 +8,13 @@ import (
 	"go.mongodb.org/mongo-driver/bson/bsonrw"
 )
 
-// registry decodes and encodes the documents, whatever the caller's client has been
-// told to do with its own.
+// registry decodes and encodes the documents of this package. The registry of the caller's
+// client has no influence on them.
 var registry = newRegistry()
 
-// newRegistry reads a document in a member that is not known as a bson.D. The
-// driver would make a map of it, and so change the order of its members with the
-// next write.
+// newRegistry makes a registry that decodes an unknown member as a bson.D if it is a
+// document. The driver would decode it as a map, and so the next write would change the
+// order of its members.
 func newRegistry() *bsoncodec.Registry {
 	r := bson.NewRegistry()
 	anything := reflect.TypeFor[any]()

@@ -9,29 +9,29 @@ import (
 	"strings"
 )
 
-// location is what a connection string says, as far as messages and the choice of
-// the database need it. It is read strictly before the driver sees the string: where
-// a password holds a "/" that is not encoded, the driver would take a part of it for
-// a host, and messages would show it.
+// location holds the parts of a connection string that messages and the choice of the
+// database need. The string is parsed strictly before the driver sees it. Otherwise, if a
+// password contains a "/" that is not encoded, the driver would take part of the password
+// for a host, and its messages would show it.
 type location struct {
 	hosts, database string
-	noJournal       bool // the string asks for journal=false
-	// secrets are user name, password and values of options, as they stand in the
-	// string and as they are meant.
+	noJournal       bool // whether the string says journal=false
+	// secrets are the user name, the password and the values of options, both encoded
+	// and decoded.
 	secrets []string
 }
 
-// No text of these repeats any part of the string.
+// None of these texts repeats a part of the connection string.
 var (
-	errScheme   = errors.New("a connection string begins with mongodb:// or mongodb+srv://")
-	errHosts    = errors.New("the hosts of the connection string cannot be read: it takes host or host:port, several with commas in between; " + howToEncode)
-	errEncoding = errors.New("the connection string cannot be read: " + howToEncode)
-	errDatabase = errors.New("the connection string names no database: put it behind the hosts, as in mongodb://localhost/oauthsv")
-	errName     = errors.New("the name of the database in the connection string holds a character that it must not; " + howToEncode)
-	errOptions  = errors.New("the options of the connection string cannot be read: it takes name=value, several with & in between; " + howToEncode)
+	errScheme   = errors.New("a connection string must begin with mongodb:// or mongodb+srv://")
+	errHosts    = errors.New("the hosts of the connection string cannot be parsed: write host or host:port, with commas between several; " + howToEncode)
+	errEncoding = errors.New("the connection string cannot be parsed: " + howToEncode)
+	errDatabase = errors.New("the connection string names no database: add its name after the hosts, as in mongodb://localhost/oauthsv")
+	errName     = errors.New("the name of the database in the connection string contains a character that is not allowed; " + howToEncode)
+	errOptions  = errors.New("the options of the connection string cannot be parsed: write name=value, with & between several; " + howToEncode)
 )
 
-const howToEncode = "percent-encode / ? # @ : and % where the user name, the password or an option holds them (%2F %3F %23 %40 %3A %25)"
+const howToEncode = "percent-encode / ? # @ : and % in the user name, the password and options (%2F %3F %23 %40 %3A %25)"
 
 func parseURI(uri string) (*location, error) {
 	rest, found := strings.CutPrefix(uri, "mongodb://")
@@ -44,8 +44,8 @@ func parseURI(uri string) (*location, error) {
 	if end := strings.IndexAny(rest, "/?"); end >= 0 {
 		authority, path = rest[:end], rest[end:]
 	}
-	// An "@" out of place says that what was taken for the end of the hosts is a
-	// character of the password.
+	// An "@" here means that the supposed end of the hosts is a character of the
+	// password.
 	if strings.Contains(path, "@") {
 		return nil, errEncoding
 	}
@@ -82,7 +82,7 @@ var hostsPattern = func() *regexp.Regexp {
 	return regexp.MustCompile(`^` + host + `(?:,` + host + `)*$`)
 }()
 
-// plainOptions have values that help with a message and are nobody's secret.
+// plainOptions have values that are no secrets and make messages clearer.
 var plainOptions = []string{"replicaset", "authsource", "readpreference", "readconcernlevel", "tlscafile", "tlscertificatekeyfile"}
 
 var plainValue = regexp.MustCompile(`^(?:[0-9]{1,9}|true|false|majority)$`)
@@ -107,14 +107,15 @@ func (l *location) options(query string) error {
 	return nil
 }
 
-// secret reports whether what stands in the string can be decoded.
+// secret adds a part of the connection string to the secrets. It reports whether the part can
+// be decoded.
 func (l *location) secret(text string, decode func(string) (string, error)) bool {
 	decoded, err := decode(text)
 	for _, one := range []string{text, decoded} {
 		if one != "" && !slices.Contains(l.secrets, one) {
 			l.secrets = append(l.secrets, one)
 		}
-		// Of NAME:value,OTHER:value the driver may quote a part alone.
+		// The driver may quote a single part of NAME:value,OTHER:value.
 		for part := range strings.FieldsFuncSeq(one, func(r rune) bool { return r == ',' || r == ':' }) {
 			if part != one {
 				l.secrets = append(l.secrets, part)
@@ -124,19 +125,19 @@ func (l *location) secret(text string, decode func(string) (string, error)) bool
 	return err == nil
 }
 
-// redact is an error without secrets. The driver quotes names of hosts, options and
-// values; any of them may be, or hold, what must not be shown. Of an error that had
-// to be changed no more is kept than whether the context ended it.
+// redact returns an error whose text shows no secrets. The driver quotes hosts, options and
+// values, and any of them may contain a secret. If the text has to change, the result wraps
+// no other error than that of a context.
 func (l *location) redact(err error) error {
 	if err == nil {
 		return nil
 	}
 	text := err.Error()
-	// The longest first: a short one may be a part of it.
+	// The longest secret comes first, because a shorter one may be part of it.
 	secrets := slices.SortedFunc(slices.Values(l.secrets), func(a, b string) int { return len(b) - len(a) })
 	for _, secret := range secrets {
 		pattern := `(?i)` + regexp.QuoteMeta(secret)
-		if len(secret) < 4 { // else it would be found in the middle of words
+		if len(secret) < 4 { // short ones occur in the middle of words
 			pattern = `(?i)(^|\W)` + regexp.QuoteMeta(secret) + `($|\W)`
 			text = regexp.MustCompile(pattern).ReplaceAllString(text, "$1***$2")
 			continue

@@ -127,7 +127,7 @@ func TestGoodURIs(t *testing.T) {
 		"mongodb://%2Ftmp%2Fnone.sock/db",
 	} {
 		begin := time.Now()
-		_, err := mongostore.Open(t.Context(), with(uri, "serverSelectionTimeoutMS=50"), mongostore.Config{})
+		_, err := mongostore.Open(t.Context(), withOption(uri, "serverSelectionTimeoutMS=50"), mongostore.Config{})
 		assert.ErrorContains(t, err, "does not answer", uri)
 		assert.Less(t, time.Since(begin), 5*time.Second)
 	}

@@ -10,26 +10,24 @@ import (
 
 	"go.mongodb.org/mongo-driver/bson"
 	"go.mongodb.org/mongo-driver/mongo"
-
-	"github.com/oauthsv/oauthsv/store"
 )
 
-// writer is the state of one call that writes until it is sure of the outcome.
+// writer is the state of one call, which tries to write until the outcome is certain.
 type writer struct {
-	caller   context.Context // may end the pauses
-	versions []int64         // of the writes that were tried
+	caller   context.Context // its end also ends the pauses
+	versions []int64         // those of the writes that were tried
 	attempts int
-	lost     int // how many of them got no answer, or one that is not understood
+	lost     int // how many attempts got no answer, or an unknown error
 }
 
 const (
-	// maxLost bounds how often a write is sent whose replies are lost, or that the
-	// server refuses for a reason that is not known here. That no majority has a
-	// write is known, and waited for until the deadline.
+	// maxLost bounds how often a call sends a write if the replies are lost, or if the
+	// server answers with an unknown error. It does not apply while a write lacks a
+	// majority: that is waited for until the deadline.
 	maxLost = 3
 
-	// The longest pause between two tries: where others write the same record, and
-	// where the server lacks a majority.
+	// The longest pause between two tries, if others write the same record or if the
+	// server lacks a majority.
 	contentionPause = 20 * time.Millisecond
 	majorityPause   = 100 * time.Millisecond
 )
@@ -48,9 +46,9 @@ func (w *writer) mine(version int64) bool {
 	return slices.Contains(w.versions, version)
 }
 
-// run tries until the call is done or its time is over. An error of a try that is
-// not done says why it must be repeated; nil means that somebody else wrote
-// meanwhile.
+// run calls try until the call is done or its time is over. If try is not done, its error
+// says why it must be repeated. A nil error then means that somebody else wrote in the
+// meantime.
 func (w *writer) run(ctx context.Context, try func() (done bool, err error)) error {
 	for {
 		done, err := try()
@@ -75,8 +73,8 @@ func (w *writer) run(ctx context.Context, try func() (done bool, err error)) err
 	}
 }
 
-// pause waits a random while, longer with each attempt, so that those who write
-// the same record come apart.
+// pause waits a random time, which grows with each attempt, so that calls that write the same
+// record do not meet again.
 func (w *writer) pause(ctx context.Context, longest time.Duration) error {
 	timer := time.NewTimer(rand.N(min(time.Millisecond<<min(w.attempts, 10), longest)))
 	defer timer.Stop()
@@ -90,10 +88,10 @@ func (w *writer) pause(ctx context.Context, longest time.Duration) error {
 	}
 }
 
-// confirm makes sure that a majority has a document in the version that was read.
-// A read alone shows too what only the primary has, and what a failover would undo.
-// The write changes nothing, and the server answers it when a majority has all that
-// came before it. matched is false if somebody else wrote meanwhile.
+// confirm makes sure that a majority has the version of a document that was read. A read can
+// also return what only the primary has, and a failover can undo that. So confirm sends a
+// write that changes nothing. The server answers it once a majority has everything before
+// it. matched is false if somebody else wrote in the meantime.
 func confirm(ctx context.Context, collection *mongo.Collection, id any, version int64) (matched bool, err error) {
 	result, err := collection.UpdateOne(ctx,
 		bson.D{{Key: "_id", Value: id}, {Key: "version", Value: version}},
@@ -101,22 +99,23 @@ func confirm(ctx context.Context, collection *mongo.Collection, id any, version 
 	return err == nil && result.MatchedCount > 0, err
 }
 
-// confirmAbsent makes sure that a majority knows of the removal of a document that
-// a read has not found. It is a write that matches nothing.
+// confirmAbsent makes sure that a majority has the removal of a document that a read did not
+// find. It sends a write that matches nothing.
 func confirmAbsent(ctx context.Context, collection *mongo.Collection, id any) error {
 	_, err := confirm(ctx, collection, id, newVersion())
 	return err
 }
 
-// lacksMajority tells whether the server has done a write and cannot say that a
-// majority has it.
+// lacksMajority reports whether the server has done a write but cannot say that a majority
+// has it.
 func lacksMajority(err error) bool {
 	failed := mongo.WriteException{}
 	return errors.As(err, &failed) && failed.WriteConcernError != nil && len(failed.WriteErrors) == 0
 }
 
-// mayHaveRemoved tells whether a deletion that failed may have been done. Where the
-// server lacks a majority it says so; where the reply was lost nobody knows.
+// mayHaveRemoved reports whether a deletion that failed may nevertheless have been done. If
+// the server lacks a majority, its reply says so, and surely is true. If the reply was lost,
+// maybe is true and surely is false.
 func mayHaveRemoved(err error) (maybe, surely bool) {
 	failed := mongo.WriteException{}
 	if !errors.As(err, &failed) {
@@ -125,12 +124,4 @@ func mayHaveRemoved(err error) (maybe, surely bool) {
 	count, known := failed.Raw.Lookup("n").AsInt64OK()
 	surely = known && count > 0 && len(failed.WriteErrors) == 0
 	return surely, surely
-}
-
-// unlessUnchanged is the answer to an error of a change function.
-func unlessUnchanged(err error) error {
-	if errors.Is(err, store.ErrUnchanged) {
-		return nil
-	}
-	return err
 }

@@ -1,6 +1,6 @@
-// Package faulttest checks what users see when the network between mongostore and
-// its server fails, or when the server answers what it does not in a quiet test. Two
-// proxies stand in between: one cuts and delays connections, the other understands
-// the protocol and changes single commands and replies. It is a module of its own, so
-// that the proxies are no burden to the users of oauthsv.
+// Package faulttest checks what users see when the network between mongostore and its
+// server fails, or when the server answers in an unusual way. Two proxies stand between
+// them. One cuts and delays connections. The other understands the protocol, and changes
+// single commands and replies. The package is a module of its own, so that users of oauthsv
+// do not depend on the proxies.
 package faulttest
