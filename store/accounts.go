@@ -29,8 +29,8 @@ type Accounts struct {
 // now returns the time in the precision that every backend can keep.
 func (a *Accounts) now() time.Time { return a.clock().UTC().Truncate(time.Millisecond) }
 
-// NewAccount is what [Accounts.Create] needs. Exactly one of Password, PasswordHash
-// and NoPassword must be set.
+// NewAccount describes the account that [Accounts.Create] makes. Exactly one of Password,
+// PasswordHash and NoPassword must be set.
 type NewAccount struct {
 	// Name and Email are required and unique; see PrepareName and PrepareEmail.
 	Name, Email string
@@ -115,10 +115,12 @@ func inOneLine(problems []error) (all error) {
 	return all
 }
 
-// EnsureRoot makes sure that there is an administrator. If no account has the name, it
-// makes one in the group [AdminGroup], and returns created as true with the password
-// of the account. An empty password makes it generate one. An account that already
-// has the name stays as it is.
+// EnsureRoot makes an administrator whenever no account has the name, so that somebody can
+// always log in to manage the others. The new account is in the group [AdminGroup]. An
+// account that already has the name stays as it is, even if it is in no group.
+//
+// If EnsureRoot makes the account, it returns created as true, and the password of the
+// account. If password is empty, it generates one.
 //
 // If several processes call EnsureRoot at the same time, only one of them makes the
 // account and gets created as true.

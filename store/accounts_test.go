@@ -152,7 +152,7 @@ func TestCreate(t *testing.T) {
 	}
 }
 
-// TestPasswordIsExplicit: nobody makes by mistake an account that nobody can log in to.
+// TestPasswordIsExplicit checks that nobody can make an account without a password by mistake.
 func TestPasswordIsExplicit(t *testing.T) {
 	k := newKit(t, store.Config{})
 	ctx := t.Context()
@@ -211,7 +211,7 @@ func TestVerifyPassword(t *testing.T) {
 	require.NoError(t, err)
 	disabled := k.create(t, "grace")
 	require.NoError(t, k.Disable(ctx, disabled.ID))
-	pass := "Z\u0323\u0307 \U0001f511\t\x01" // composes differently from keyboard to keyboard
+	pass := "Z\u0323\u0307 \U0001f511\t\x01" // its composition depends on the keyboard
 	composed, err := k.Create(ctx, store.NewAccount{Name: "emoji", Email: "emoji@example.org", Password: pass})
 	require.NoError(t, err)
 
@@ -252,7 +252,7 @@ func TestVerifyPassword(t *testing.T) {
 	}
 }
 
-// countingHasher counts what is spent on passwords, new hashes included.
+// countingHasher counts the work for passwords, including new hashes.
 type countingHasher struct {
 	*password.Hasher
 	verified int
@@ -308,8 +308,8 @@ func (b *lookedUpBackend) FindByEmail(ctx context.Context, emailKey string) (*st
 	return b.Backend.FindByEmail(ctx, emailKey)
 }
 
-// TestRefusedWithoutHashRefusedWithoutLookUp: where no hash is computed, the answer
-// must not take longer for a name that exists. So nothing is looked up either.
+// TestRefusedWithoutHashRefusedWithoutLookUp checks refusals for which no hash is computed.
+// They must not take longer for a name that exists, so nothing may be looked up either.
 func TestRefusedWithoutHashRefusedWithoutLookUp(t *testing.T) {
 	backend := &lookedUpBackend{Backend: memstore.New()}
 	k := newKit(t, store.Config{Backend: backend})
@@ -326,7 +326,7 @@ func TestRefusedWithoutHashRefusedWithoutLookUp(t *testing.T) {
 	assert.Zero(t, backend.looks)
 }
 
-// TestOverloadedHasherIsUnavailable: whoever needs a hash gets the same error.
+// TestOverloadedHasherIsUnavailable checks that each call that needs a hash returns the same error.
 func TestOverloadedHasherIsUnavailable(t *testing.T) {
 	backend := memstore.New()
 	account := newKit(t, store.Config{Backend: backend}).create(t, "ada")
@@ -351,7 +351,7 @@ func (overloaded) Verify(context.Context, string, func() (string, error)) (bool,
 	return false, false, password.ErrOverloaded
 }
 
-// TestHasherMayRefuseAPassword: one that hashes 72 bytes at most, as bcrypt does.
+// TestHasherMayRefuseAPassword uses a hasher that takes at most 72 bytes, like bcrypt.
 func TestHasherMayRefuseAPassword(t *testing.T) {
 	k := newKit(t, store.Config{Passwords: shortHasher{}})
 	ctx := t.Context()
@@ -376,8 +376,8 @@ func (shortHasher) Verify(_ context.Context, pass string, stored func() (string,
 	return hash == "hash of "+pass, false, err
 }
 
-// TestRightPasswordStaysRight: after the costs were raised many log in at once, and
-// each of them finds the hash of another in the place of the one it has verified.
+// TestRightPasswordStaysRight checks many logins at once after the costs were raised. Each
+// login finds that another one has replaced the hash that it verified.
 func TestRightPasswordStaysRight(t *testing.T) {
 	backend := memstore.New()
 	account := newKit(t, store.Config{Backend: backend}).create(t, "ada")
@@ -395,8 +395,8 @@ func TestRightPasswordStaysRight(t *testing.T) {
 	assert.Len(t, k.find(t, account.ID).Sessions, 8)
 }
 
-// replacingHasher does something between the verification of a hash and what is
-// done with the outcome.
+// replacingHasher does something after it has verified a hash, before the caller uses the
+// result.
 type replacingHasher struct {
 	store.PasswordHasher
 	meanwhile func()
@@ -408,8 +408,8 @@ func (h *replacingHasher) Verify(ctx context.Context, pass string, stored func()
 	return match, outdated, err
 }
 
-// TestLoginLooksAgain: while a login has verified one hash, the account gets
-// another. What counts is the password that holds then.
+// TestLoginLooksAgain checks an account that gets another hash just after a login has
+// verified the old one. The new hash decides.
 func TestLoginLooksAgain(t *testing.T) {
 	for name, test := range map[string]struct {
 		meanwhile func(*kit, store.ID) error
@@ -452,7 +452,7 @@ func TestLoginLooksAgain(t *testing.T) {
 	}
 }
 
-// TestChangePasswordLooksAgain: as a login does.
+// TestChangePasswordLooksAgain checks the same for ChangePassword.
 func TestChangePasswordLooksAgain(t *testing.T) {
 	old := newKit(t, store.Config{})
 	account := old.create(t, "ada")
@@ -502,7 +502,7 @@ func TestStartSessionNeedsFreshProof(t *testing.T) {
 		return err
 	}
 	require.NoError(t, start(account))
-	require.NoError(t, k.SetPassword(ctx, account.ID, "secret")) // the same one, hashed anew
+	require.NoError(t, k.SetPassword(ctx, account.ID, "secret")) // the same password with a new hash
 	assert.ErrorIs(t, start(account), store.ErrCredentials)
 	account = k.find(t, account.ID)
 	require.NoError(t, k.Disable(ctx, account.ID))

@@ -9,19 +9,21 @@ import (
 // for example in a table, and check the implementation with package storetest. A
 // backend knows no rules, but the rules of [Accounts] rest on these promises:
 //
-//   - An account is found by its ObjectID, which is chosen before Create.
+//   - The key of an account is its [ID], an ObjectID of 12 bytes. It is chosen before
+//     Create, so the database must not generate another one.
 //   - Name and EmailKey are unique. They arrive prepared (see [PrepareName] and
-//     [PrepareEmail]), so compare them byte for byte. Keep Email beside EmailKey.
+//     [PrepareEmail]), so compare them byte for byte. Email is kept as well, as the user
+//     wrote it.
 //   - Sessions are part of the account's record: one read returns them with the
-//     account, and one write replaces them together with it. In a table, for example,
-//     they are one column that holds all sessions of the account, encoded.
+//     account, and one write replaces both. In a table, for example, one column holds
+//     all sessions of the account, encoded.
 //   - Reads never lag. A read sees every write that any process completed before the
 //     read began. So do not read from a replica that may be behind: it would undo a
 //     revocation.
 //   - Update compares and swaps: it never overwrites a change that it has not read. In
 //     a table, for example, a version column makes that possible.
 //   - Account.Unknown, Session.Unknown and Account.Format are kept as they are, so that
-//     an older program does not destroy what a newer one wrote.
+//     an older program does not destroy what a newer one wrote. See [Account].
 //
 // All methods are safe for concurrent use and honour their context. A method that
 // cannot do its work returns an error that matches [ErrUnavailable]. Any other error

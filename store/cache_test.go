@@ -20,10 +20,10 @@ type watchedBackend struct {
 	store.Backend
 	reads atomic.Int64
 	fail  atomic.Bool
-	hold  atomic.Pointer[chan struct{}] // a read waits for it after it has read
-	held  chan struct{}                 // tells that a read waits
+	hold  atomic.Pointer[chan struct{}] // each read waits for it before it returns
+	held  chan struct{}                 // gets a value when a read waits
 
-	answer atomic.Value // of a context.Context: reads fail when it has ended
+	answer atomic.Value // a context.Context; reads fail once it has ended
 }
 
 func (b *watchedBackend) FindByID(ctx context.Context, id store.ID) (*store.Account, error) {
@@ -87,7 +87,7 @@ func TestCacheIsOffByDefault(t *testing.T) {
 	assert.Equal(t, reads+3, backend.reads.Load())
 }
 
-// TestCacheSeesOwnChanges: at once, whatever is changed.
+// TestCacheSeesOwnChanges checks that each kind of change is seen at once.
 func TestCacheSeesOwnChanges(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*kit, store.SessionRef) error
@@ -115,8 +115,8 @@ func TestCacheSeesOwnChanges(t *testing.T) {
 	}
 }
 
-// TestCacheMayOnlyGrant: what another process has granted is good at once; what it
-// has taken away, after the TTL.
+// TestCacheMayOnlyGrant checks that a session which another process starts works at once,
+// and that one which it ends works until the TTL is over.
 func TestCacheMayOnlyGrant(t *testing.T) {
 	k, backend, ref := newCached(t, store.Config{})
 	other := newKit(t, store.Config{Backend: backend.Backend})
@@ -140,8 +140,8 @@ func TestCacheMayOnlyGrant(t *testing.T) {
 	assert.NoError(t, k.authenticate(t, third), "what is held is disabled, and asked about")
 }
 
-// TestCacheStillMarks: a generation that another process has rotated to is marked
-// as used although an older record is held.
+// TestCacheStillMarks checks that a generation from another process is marked as used even
+// if an older record is cached.
 func TestCacheStillMarks(t *testing.T) {
 	k, backend, ref := newCached(t, store.Config{})
 	other := newKit(t, store.Config{Backend: backend.Backend})
@@ -173,8 +173,8 @@ func TestCacheAsksOnceForAll(t *testing.T) {
 	assert.Less(t, backend.reads.Load()-reads, int64(32))
 }
 
-// TestCacheStoresNoReadFromBeforeAWrite: a read finds the session alive, then the
-// session is ended here, then the read comes back.
+// TestCacheStoresNoReadFromBeforeAWrite checks a read that finds the session alive and
+// returns only after the session was ended here.
 func TestCacheStoresNoReadFromBeforeAWrite(t *testing.T) {
 	k, backend, ref := newCached(t, store.Config{})
 	hold := make(chan struct{})
@@ -213,9 +213,8 @@ func TestCacheGrace(t *testing.T) {
 	}
 }
 
-// TestCacheGraceIsForOutagesOnly: an account that was disabled elsewhere sends a
-// request and hangs up. What is held lets nobody in for that, nor for an error that
-// is no outage.
+// TestCacheGraceIsForOutagesOnly checks an account that another process has disabled. If its
+// client hangs up, or if the error is no outage, the cached account does not let it in.
 func TestCacheGraceIsForOutagesOnly(t *testing.T) {
 	k, backend, ref := newCached(t, store.Config{CacheGrace: time.Hour})
 	require.NoError(t, k.authenticate(t, ref))
@@ -239,7 +238,7 @@ func TestCacheGraceIsForOutagesOnly(t *testing.T) {
 	assert.ErrorIs(t, k.authenticate(t, ref), store.ErrDisabled)
 }
 
-// TestCacheOthersContext: a caller who gives up takes nobody along.
+// TestCacheOthersContext checks that a caller who gives up does not fail the others.
 func TestCacheOthersContext(t *testing.T) {
 	k, backend, ref := newCached(t, store.Config{})
 	hold := make(chan struct{})

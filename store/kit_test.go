@@ -13,8 +13,8 @@ import (
 
 var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// kit is an account service over a memory store, with a clock to set and hashes
-// that cost little.
+// kit is an account service over a memory store. Its clock can be set, and its hashes are
+// cheap.
 type kit struct {
 	*store.Accounts
 	backend store.Backend
@@ -54,7 +54,7 @@ func (k *kit) find(t testing.TB, id store.ID) *store.Account {
 	return account
 }
 
-// backendFind reads past the rules of the account service.
+// backendFind reads from the backend, without the rules of the account service.
 func (k *kit) backendFind(t testing.TB, id store.ID) *store.Account {
 	t.Helper()
 	account, err := k.backend.FindByID(t.Context(), id)
@@ -62,7 +62,7 @@ func (k *kit) backendFind(t testing.TB, id store.ID) *store.Account {
 	return account
 }
 
-// login starts a session and returns what its first tokens would say of it.
+// login starts a session and returns the claims of its first tokens.
 func (k *kit) login(t testing.TB, account *store.Account) store.SessionRef {
 	t.Helper()
 	state, err := k.StartSession(t.Context(), k.find(t, account.ID), store.NewSession{ClientID: "app"})

@@ -8,7 +8,7 @@ import (
 	"github.com/oauthsv/oauthsv/store/password"
 )
 
-// Login is what [Accounts.Login] needs.
+// Login describes a login with a password.
 type Login struct {
 	// Username is the name of an account. If it holds an "@", it is an e-mail.
 	Username string

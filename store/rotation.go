@@ -6,19 +6,20 @@ import (
 	"time"
 )
 
-// RefreshSession refreshes a session for a genuine refresh token. The result depends on
+// RefreshSession refreshes a session for a genuine refresh token. What it does depends on
 // the generation of the token:
 //
-//   - The current generation: the session moves on to the next generation.
-//   - The generation that was presented at the last rotation, and the current one was
-//     issued at most Config.ReuseInterval ago. For example, two browser tabs refresh at
-//     once. The state is that of the current generation, with Replayed set, and nothing
-//     is written.
-//   - The same generation, later. If nobody has used the current generation, its reply
-//     was lost. Up to Config.LostReplyWindow after the last rotation, the session moves
-//     on to a new generation that replaces the lost one, and Recovered is set.
-//   - Anything else: two parties hold the token, and one of them may be a thief. The
-//     session ends, and the error is [ErrRefreshReused].
+//   - It is the current generation. The session moves on to the next generation.
+//   - It is the generation that was presented at the last rotation, and the current
+//     generation was issued at most Config.ReuseInterval ago. For example, two browser
+//     tabs refresh at once. Nothing is written. The result holds the current generation,
+//     and Replayed is set.
+//   - It is the generation that was presented at the last rotation, more time has passed,
+//     and nobody has used the current generation. So the reply with the current
+//     generation was lost. Up to Config.LostReplyWindow after the last rotation, the
+//     session moves on to a generation that replaces the lost one, and Recovered is set.
+//   - In all other cases two parties seem to hold the token, and one of them may be a
+//     thief. The session ends, and the error is [ErrRefreshReused].
 //
 // Other errors are [ErrNotFound], [ErrDisabled] and [ErrSessionEnded].
 //

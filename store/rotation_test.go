@@ -13,10 +13,10 @@ import (
 	"github.com/oauthsv/oauthsv/store/memstore"
 )
 
-// TestRotationTable goes through the table row by row. In each case the session
-// was rotated from generation 2 to 3 at epoch. Where recovered is set, the reply to
-// that was lost, and an hour later generation 4 has replaced it. Then the clock moves
-// on from there and a token of some generation is presented.
+// TestRotationTable goes through the rules of RefreshSession. In each case the session moved
+// from generation 2 to 3 at epoch. If recovered is set, the reply to that was lost, and an
+// hour later generation 4 replaced generation 3. Then the clock moves on, and a token of
+// some generation is presented.
 func TestRotationTable(t *testing.T) {
 	const (
 		rotates = iota
@@ -114,7 +114,7 @@ func TestRotationTable(t *testing.T) {
 				assert.Equal(t, k.now.Add(30*24*time.Hour), after.Expires)
 				assert.Equal(t, after, state.Session)
 			case recovers:
-				// Any number of times within the window, and each is a generation of its own.
+				// This works any number of times within the window, with a new generation each time.
 				for range 3 {
 					require.NoError(t, err)
 					assert.True(t, state.Recovered)
@@ -135,7 +135,7 @@ func TestRotationTable(t *testing.T) {
 					state, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{})
 				}
 			case replays:
-				// Any number of times, and nothing is written, nothing slides.
+				// This works any number of times. Nothing is written, and no time moves.
 				for range 3 {
 					require.NoError(t, err)
 					assert.True(t, state.Replayed)
@@ -158,8 +158,8 @@ func TestRotationTable(t *testing.T) {
 	}
 }
 
-// TestLostReplyWindowCloses: six retries, 50 seconds apart, do not keep a window of
-// a minute open.
+// TestLostReplyWindowCloses checks that retries every 50 seconds do not keep a window of one
+// minute open.
 func TestLostReplyWindowCloses(t *testing.T) {
 	k := newKit(t, store.Config{LostReplyWindow: time.Minute})
 	ref := k.login(t, k.create(t, "ada"))
@@ -173,8 +173,8 @@ func TestLostReplyWindowCloses(t *testing.T) {
 	assert.ErrorIs(t, err, store.ErrRefreshReused)
 }
 
-// TestSupersededAccessToken: the access token of a lost reply is refused, by each
-// process and whatever it holds in memory, and ends nothing.
+// TestSupersededAccessToken checks that each process refuses the access token of a lost
+// reply, whatever it has cached, and that the session stays alive.
 func TestSupersededAccessToken(t *testing.T) {
 	for _, ttl := range []time.Duration{0, time.Hour} {
 		k := newKit(t, store.Config{CacheTTL: ttl})
@@ -192,7 +192,7 @@ func TestSupersededAccessToken(t *testing.T) {
 		}
 		refresh(1)
 		refresh(2)
-		require.NoError(t, other.authenticate(t, at(2))) // now held at generation 3
+		require.NoError(t, other.authenticate(t, at(2))) // it has now cached generation 3
 		refresh(2)                                       // again: 4 replaces 3
 		for _, process := range []*kit{k, other} {
 			for range 2 {
@@ -207,7 +207,7 @@ func TestSupersededAccessToken(t *testing.T) {
 	}
 }
 
-// TestOldRecordsReadExactly: a session as it was stored before generations could be
+// TestOldRecordsReadExactly reads a session that was stored before generations could be
 // replaced.
 func TestOldRecordsReadExactly(t *testing.T) {
 	old := store.Session{Generation: 7, Rotated: epoch}
@@ -215,8 +215,8 @@ func TestOldRecordsReadExactly(t *testing.T) {
 	assert.Equal(t, epoch, old.Issued())
 }
 
-// TestNewerRecordsAreRefused: a record whose layout this program would get wrong is
-// neither read nor written.
+// TestNewerRecordsAreRefused checks that a record of a newer layout is neither read nor
+// written.
 func TestNewerRecordsAreRefused(t *testing.T) {
 	k := newKit(t, store.Config{})
 	account := k.create(t, "ada")
@@ -331,8 +331,8 @@ func TestUsedMark(t *testing.T) {
 	assert.Equal(t, writes, backend.updates)
 }
 
-// TestHangUpCannotStopTheMark: a client that hangs up in the middle of its request
-// has used its access token all the same.
+// TestHangUpCannotStopTheMark checks that an access token counts as used even if its client
+// hangs up in the middle of the request.
 func TestHangUpCannotStopTheMark(t *testing.T) {
 	backend := &watchedBackend{Backend: memstore.New(), held: make(chan struct{}, 1)}
 	k := newKit(t, store.Config{Backend: backend})
@@ -352,8 +352,8 @@ func TestHangUpCannotStopTheMark(t *testing.T) {
 	assert.True(t, k.session(t, ref).Used)
 }
 
-// TestMarkSeesWhatHappenedMeanwhile: between the look at the record and the mark the
-// generation is replaced, or the session ends.
+// TestMarkSeesWhatHappenedMeanwhile replaces the generation, or ends the session, after the
+// record was read and before the mark is written.
 func TestMarkSeesWhatHappenedMeanwhile(t *testing.T) {
 	for name, test := range map[string]struct {
 		meanwhile func(*kit, store.SessionRef) error
@@ -409,8 +409,8 @@ func (b *countingBackend) Update(ctx context.Context, id store.ID, change func(*
 	return b.Backend.Update(ctx, id, change)
 }
 
-// forgetfulBackend loses the reply to a write and looks again, as a backend over
-// a network must: change runs a second time on what it has made itself.
+// forgetfulBackend loses the reply to a write and starts over, as a backend over a network
+// must. So change runs a second time, on its own result.
 type forgetfulBackend struct{ store.Backend }
 
 func (b forgetfulBackend) Update(ctx context.Context, id store.ID, change func(*store.Account) error) error {

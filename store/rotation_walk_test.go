@@ -11,25 +11,24 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The two walks here try every order of what owner, thief and network can do with
-// one session, and check in each state what the rules of rotation promise. States
-// that no rule can tell apart are merged, so the walks end. Mutations of the rules
-// show that the walks notice: each of them must break a promise.
+// The two walks in this file try every order of what owner, thief and network can do with one
+// session. In each state they check what the rules of rotation promise. States that no rule
+// can distinguish are merged, so the walks end. Mutations of the rules show that the walks
+// detect errors: each mutation must break a promise.
 
-// rules are what decides about tokens. The walks run on the real ones and on
-// mutations of them.
+// rules decide about tokens. The walks run with the real rules and with mutations of them.
 type rules struct {
 	judge  func(*Session, int64, time.Time) verdict
 	rotate func(*Session, time.Time)
 	again  func(*Session, time.Time)
 	accept func(*Session, int64) bool // access tokens
 
-	cyclesOnly bool // look on behind the first broken promise
+	cyclesOnly bool // go on after a broken promise, and look only for cycles
 }
 
 const (
 	walkInterval = 10 * time.Second
-	apart        = time.Minute // further than the interval
+	apart        = time.Minute // longer than the interval
 )
 
 var walkRotation = rotation{reuseInterval: walkInterval, lostReplyWindow: 1 << 62}
@@ -65,8 +64,8 @@ func broken(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errPromise, fmt.Sprintf(format, args...))
 }
 
-// refresh presents a refresh token and returns the generation of the answer, 0 where
-// the session was ended.
+// refresh presents a refresh token and returns the generation of the answer, or 0 if the
+// session was ended.
 func (w *world) refresh(r rules, generation int64) (given int64, err error) {
 	if w.ended {
 		return 0, nil
@@ -91,8 +90,8 @@ func (w *world) refresh(r rules, generation int64) (given int64, err error) {
 	return s.Generation, nil
 }
 
-// use presents an access token. marked says whether the write of the mark works.
-func (w *world) use(r rules, generation int64, marked bool) (accepted bool, err error) {
+// present presents an access token. marked says whether the write of the mark succeeds.
+func (w *world) present(r rules, generation int64, marked bool) (accepted bool, err error) {
 	s := &w.session
 	if w.ended || !r.accept(s, generation) {
 		return false, nil
@@ -106,7 +105,7 @@ func (w *world) use(r rules, generation int64, marked bool) (accepted bool, err 
 	return true, nil
 }
 
-// class is all that the rules can tell about a generation.
+// class is all that the rules know about a generation.
 func (w *world) class(generation int64) byte {
 	switch {
 	case generation == w.session.Generation:
@@ -127,13 +126,13 @@ func (w *world) key() string {
 // move is an edge of a walk.
 type move[S any] struct {
 	to           S
-	owner, thief bool // an answered refresh of the one or the other
+	owner, thief bool // whether the owner, or the thief, gets an answer to a refresh
 	what         string
 	broken       error // the promise that the move breaks
 }
 
-// walk visits every state and returns how many there are, or the first broken
-// promise with the way to it.
+// walk visits every state and returns how many there are, or the first broken promise with
+// the moves that lead to it.
 func walk[S any](start S, key func(S) string, moves func(S) []move[S]) (states map[string][]edge, err error) {
 	type visit struct {
 		state S
@@ -163,7 +162,8 @@ type edge struct {
 	owner, thief bool
 }
 
-// reaches lists what can be reached from a state, itself only by a cycle.
+// reaches lists the states that can be reached from a state. The state itself is among them
+// only if a cycle leads back to it.
 func reaches(states map[string][]edge, from string) map[string]bool {
 	seen := map[string]bool{}
 	for queue := []string{from}; len(queue) > 0; queue = queue[1:] {
@@ -201,12 +201,12 @@ func bothForEver(states map[string][]edge) error {
 	return nil
 }
 
-// theft is a session whose owner is robbed once, of a pair of tokens, and then never
-// acts within the reuse interval of the thief.
+// theft is a session from whose owner a pair of tokens is stolen, once. After that the owner
+// and the thief never act within one reuse interval.
 type theft struct {
 	world
 	owner int64   // the pair that the owner has stored
-	thief []int64 // every pair the thief has ever had
+	thief []int64 // all pairs that the thief has ever had
 
 	thiefRefreshed bool
 	answered       int // the owner's answered refreshes since then, at most 2
@@ -220,7 +220,7 @@ func (t theft) key() string {
 	return fmt.Sprint(t.world.key(), string(t.class(t.owner)), classes, t.thiefRefreshed, t.answered)
 }
 
-// out reports whether nothing that the thief has can be refreshed any more.
+// out reports whether the thief cannot refresh any more.
 func (t *theft) out(r rules) bool {
 	if t.ended {
 		return true
@@ -281,7 +281,7 @@ func (t theft) moves(r rules) (moves []move[theft]) {
 	}
 	for _, marked := range []bool{true, false} {
 		try(fmt.Sprintf("owner uses, marked: %v", marked), func(t *theft) (bool, bool, error) {
-			accepted, err := t.use(r, t.owner, marked)
+			accepted, err := t.present(r, t.owner, marked)
 			if err == nil && !accepted && !robbed {
 				err = broken("a client alone is refused")
 			}
@@ -289,7 +289,7 @@ func (t theft) moves(r rules) (moves []move[theft]) {
 		})
 		for _, generation := range t.thief {
 			try(fmt.Sprintf("thief uses %d, marked: %v", generation, marked), func(t *theft) (bool, bool, error) {
-				_, err := t.use(r, generation, marked)
+				_, err := t.present(r, generation, marked)
 				return false, false, err
 			})
 		}
@@ -311,12 +311,12 @@ func walkTheft(r rules) (states int, err error) {
 	return len(graph), err
 }
 
-// client is an honest client of one to three tabs that share a storage. One of them
-// refreshes at a time, or all in the same moment.
+// client is an honest client of one to three tabs that share a storage. Either one of them
+// refreshes at a time, or all of them at once.
 type client struct {
 	world
 	stored int64
-	tabs   [3]int64 // the pair each tab has read from the storage
+	tabs   [3]int64 // the pair that each tab has read from the storage
 }
 
 func (c client) key() string {
@@ -375,7 +375,7 @@ func (c client) moves(r rules, tabs int) (moves []move[client]) {
 		})
 		for _, marked := range []bool{true, false} {
 			try(fmt.Sprintf("tab %d uses its access token, marked: %v", tab, marked), func(c *client) error {
-				accepted, err := c.use(r, c.tabs[tab], marked)
+				accepted, err := c.present(r, c.tabs[tab], marked)
 				if err == nil && !accepted {
 					err = broken("a client alone is refused")
 				}
@@ -407,7 +407,7 @@ func TestRotationWalk(t *testing.T) {
 	t.Logf("a client alone: %d states", states)
 }
 
-// oldRules are those of the first version: a late retry got the current generation
+// oldRules are the rules of the first version, where a late retry got the current generation
 // again.
 func oldRules(r *rules) {
 	judge := r.judge
@@ -419,7 +419,7 @@ func oldRules(r *rules) {
 	}
 }
 
-// TestOldRulesHidAThief: under the old rules owner and thief could both refresh for
+// TestOldRulesHidAThief shows that with the old rules owner and thief could both refresh for
 // ever.
 func TestOldRulesHidAThief(t *testing.T) {
 	r := realRules()
@@ -433,7 +433,7 @@ func TestOldRulesHidAThief(t *testing.T) {
 	t.Logf("the old rules: %d states, %v", states, err)
 }
 
-// TestRotationWalkNotices: without one of the rules a promise breaks.
+// TestRotationWalkNotices checks that a promise breaks if one of the rules is missing.
 func TestRotationWalkNotices(t *testing.T) {
 	for name, mutate := range map[string]func(*rules){
 		"a late retry gets the same generation, as it once did": oldRules,

@@ -15,8 +15,8 @@ import (
 	"github.com/oauthsv/oauthsv/store"
 )
 
-// TestBackupUnderLoad copies a file while 64 writers write. Each copy opens, is
-// whole, and holds what was answered before.
+// TestBackupUnderLoad copies a file while 64 writers write. Each copy opens without damage
+// and holds every write that succeeded before.
 func TestBackupUnderLoad(t *testing.T) {
 	directory := t.TempDir()
 	backend := open(t, filepath.Join(directory, "test.db"))
@@ -70,7 +70,7 @@ func TestBackupUnderLoad(t *testing.T) {
 	}
 }
 
-// writersAccount is the new account number n of a writer.
+// writersAccount returns account number n of a writer.
 func writersAccount(writer, n int) *store.Account {
 	made := account(1000 + writer)
 	made.ID[5], made.ID[6], made.ID[7] = 1, byte(n>>8), byte(n)
@@ -88,8 +88,8 @@ func (w badWriter) Write([]byte) (int, error) {
 	return 0, w.err
 }
 
-// TestBackupWriterFails: the writer's error and its panic are the caller's, and the
-// store goes on.
+// TestBackupWriterFails checks that the caller gets the error or the panic of the writer, and
+// that the store goes on working.
 func TestBackupWriterFails(t *testing.T) {
 	backend := open(t, filepath.Join(t.TempDir(), "test.db"))
 	full := errors.New("full")

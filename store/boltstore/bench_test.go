@@ -38,7 +38,7 @@ func BenchmarkFindByIDMissing(b *testing.B) {
 	}
 }
 
-// BenchmarkUpdate has one, and 16, writers.
+// BenchmarkUpdate runs with one writer and with 16.
 func BenchmarkUpdate(b *testing.B) {
 	change := func(a *store.Account) error {
 		a.Sessions[0].Generation++
@@ -65,8 +65,8 @@ func BenchmarkUpdate(b *testing.B) {
 	})
 }
 
-// BenchmarkOpen checks a file of 100,000 accounts with a session and a small record
-// each, and before that upgrades one, once.
+// BenchmarkOpen opens a file of 100,000 accounts with a session and a small record each. It
+// also measures the upgrade of such a file, once.
 func BenchmarkOpen(b *testing.B) {
 	const accounts = 100_000
 	path := filepath.Join(b.TempDir(), "bench.db")

@@ -101,8 +101,8 @@ func TestOpenRefuses(t *testing.T) {
 	})
 }
 
-// TestWriterLeavesQueue: a caller whose context ends while it waits behind
-// another writer leaves, and its work is never done.
+// TestWriterLeavesQueue checks a caller whose context ends while it waits for another writer.
+// It returns, and its work is never done.
 func TestWriterLeavesQueue(t *testing.T) {
 	backend := open(t, filepath.Join(t.TempDir(), "test.db"))
 	slow := &store.Account{ID: store.NewID(), Name: "slow", EmailKey: "slow"}

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// children are what a test runs in a process of its own, which is this test binary
-// again. They get the path of a file.
+// children are the functions that tests run in a child process. The child is this test
+// binary again, and gets the path of a file.
 var children = map[string]func(path string) error{}
 
 const childVariable = "OAUTHSV_TEST_BOLT_CHILD"
@@ -37,7 +37,7 @@ func child(t *testing.T, name, path string) *exec.Cmd {
 	return command
 }
 
-// number is a number of the environment.
+// number returns a number from the environment.
 func number(t *testing.T, variable string, otherwise int) int {
 	t.Helper()
 	if os.Getenv(variable) == "" {

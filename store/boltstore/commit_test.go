@@ -58,8 +58,8 @@ func TestNothingToWriteIsNotCommitted(t *testing.T) {
 	assert.NoError(t, wrong)
 }
 
-// TestRefusalLeavesNothing: a key that bbolt cannot hold is refused before anything
-// of the record is written.
+// TestRefusalLeavesNothing checks that a key that is too long for bbolt is refused before
+// anything is written.
 func TestRefusalLeavesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	backend := open(t, path)
@@ -80,7 +80,7 @@ func TestRefusalLeavesNothing(t *testing.T) {
 	}
 	require.NoError(t, backend.Ping(bg))
 	require.NoError(t, backend.Create(bg, account(1)))
-	require.NoError(t, backend.Update(bg, account(1).ID, func(a *store.Account) error { // an index holds no empty text
+	require.NoError(t, backend.Update(bg, account(1).ID, func(a *store.Account) error { // an empty text has no entry in an index
 		a.EmailKey = ""
 		return nil
 	}))

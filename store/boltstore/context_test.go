@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// waitedContext ends as soon as somebody asks for its Done channel a second time,
-// so that a test needs no sleep to have a waiting caller give up.
+// waitedContext ends as soon as somebody asks for its Done channel a second time. With it, a
+// waiting caller gives up without a sleep in the test.
 type waitedContext struct {
 	context.Context
 	cancel context.CancelFunc

@@ -26,7 +26,7 @@ const (
 	crashKeys    = 40 // for each writer
 )
 
-// crashAccount is the account of a writer's key after its write number n.
+// crashAccount returns the account of a writer's key after its write number n.
 func crashAccount(writer, key, n int) *store.Account {
 	made := account(writer*crashKeys + key)
 	made.Groups = []string{fmt.Sprint("write-", n)}
@@ -34,9 +34,9 @@ func crashAccount(writer, key, n int) *store.Account {
 	return made
 }
 
-// writeUntilKilled writes with several writers, each over its own keys, and prints a
-// line before each write, "begin WRITER KEY N KIND", and one after it was answered,
-// "done WRITER KEY N KIND". Kinds are put, delete and record.
+// writeUntilKilled runs several writers, each with its own keys. It prints a line before each
+// write, "begin WRITER KEY N KIND", and one after the write succeeded, "done WRITER KEY N
+// KIND". Kinds are put, delete and record.
 func writeUntilKilled(path string) error {
 	backend, err := boltstore.Open(path)
 	if err != nil {
@@ -93,8 +93,8 @@ func crashWrite(backend store.Backend, writer, key, n int, kind string) error {
 
 func crashRecord(writer, key int) string { return fmt.Sprintf("record-%d-%d", writer, key) }
 
-// TestKillLosesNothing kills a process that writes, with SIGKILL at random moments,
-// and looks for each write that was answered, over one file from kill to kill.
+// TestKillLosesNothing kills a process that writes, with SIGKILL at random moments. Then it
+// looks for each write that succeeded. All kills are over one file.
 //
 // OAUTHSV_TEST_KILLS is how many kills there are, 12 by default.
 func TestKillLosesNothing(t *testing.T) {
@@ -109,14 +109,14 @@ func TestKillLosesNothing(t *testing.T) {
 		output, err := command.StdoutPipe()
 		require.NoError(t, err)
 		require.NoError(t, command.Start())
-		pending := map[string]string{} // begun and not answered
+		pending := map[string]string{} // begun, with an unknown result
 		lines := bufio.NewScanner(output)
 		answered, last := 0, 1+random.IntN(1500)
 		for lines.Scan() {
 			var what, kind string
 			var writer, key, n int
 			if _, err := fmt.Sscan(lines.Text(), &what, &writer, &key, &n, &kind); err != nil {
-				continue // the line that the kill cut
+				continue // a line that was cut short by the kill
 			}
 			target := fmt.Sprintf("%d %d %s", writer, key, kind)
 			if what == "begin" {
@@ -141,8 +141,8 @@ func TestKillLosesNothing(t *testing.T) {
 	assert.Len(t, entries, 1)
 }
 
-// crashState is what the answered writes have left: the number of the last write for
-// each key, none where it was a delete.
+// crashState is what the successful writes leave behind: the number of the last write for
+// each key, or no entry if that was a delete.
 type crashState struct{ accounts, records map[string]string }
 
 func (c *crashState) apply(writer, key, n int, kind string) {
@@ -157,8 +157,8 @@ func (c *crashState) apply(writer, key, n int, kind string) {
 	}
 }
 
-// verify counts the keys whose state is neither what was answered last, nor what a
-// pending write would have made of it. It takes over what it finds.
+// verify counts the keys that have lost a write. A key may be in the state of its last
+// successful write or of a pending one. verify keeps the state that it finds.
 func (c *crashState) verify(t *testing.T, path string, pending map[string]string) (lost int) {
 	t.Helper()
 	backend, err := boltstore.Open(path)

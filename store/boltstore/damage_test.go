@@ -18,10 +18,10 @@ import (
 	"github.com/oauthsv/oauthsv/store/boltstore"
 )
 
-// outcomes counts what became of damaged files.
+// outcomes counts what happened with damaged files.
 type outcomes struct{ refused, unavailable, right, wrong int }
 
-// try opens a damaged file and asks for everything.
+// try opens a damaged file and reads everything.
 func (o *outcomes) try(t *testing.T, content []byte, accounts int, what string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "damaged.db")
@@ -46,10 +46,10 @@ func (o *outcomes) try(t *testing.T, content []byte, accounts int, what string) 
 	}
 }
 
-// TestFlippedBitIsNeverAnswered flips one bit at a time, anywhere in the pages of a
-// file, and expects that the file is refused or every answer right.
+// TestFlippedBitIsNeverAnswered flips one bit at a time, anywhere in the pages of a file. The
+// file must be refused, or every read must return the right result.
 //
-// OAUTHSV_TEST_FLIPS is how many bits there are, 400 by default.
+// OAUTHSV_TEST_FLIPS is how many bits it flips, 400 by default.
 func TestFlippedBitIsNeverAnswered(t *testing.T) {
 	const accounts = 100
 	content := filled(t, accounts)
@@ -65,8 +65,8 @@ func TestFlippedBitIsNeverAnswered(t *testing.T) {
 	assert.Positive(t, o.refused)
 }
 
-// TestFlippedHeaderBitIsRefused: bbolt would go back to the state before the last
-// write.
+// TestFlippedHeaderBitIsRefused checks a damaged header page, with which bbolt would go back
+// to the state before the last write.
 func TestFlippedHeaderBitIsRefused(t *testing.T) {
 	content := filled(t, 10)
 	for page := range 2 {
@@ -82,8 +82,8 @@ func TestFlippedHeaderBitIsRefused(t *testing.T) {
 	}
 }
 
-// TestAcceptLostWrite: with the option the file opens, in one of its last two
-// states, and is whole from then on.
+// TestAcceptLostWrite checks that with the option the file opens in one of its last two
+// states, and is undamaged from then on.
 func TestAcceptLostWrite(t *testing.T) {
 	const accounts = 50
 	path := filepath.Join(t.TempDir(), "test.db")
@@ -122,8 +122,8 @@ func TestAcceptLostWrite(t *testing.T) {
 	}
 }
 
-// TestSwappedRecordsAreRefused: values that are whole, but stand under another key,
-// or come from before there were checksums.
+// TestSwappedRecordsAreRefused checks undamaged values that stand under another key, or that
+// are from a format without checksums.
 func TestSwappedRecordsAreRefused(t *testing.T) {
 	content := filled(t, 50)
 	swap := func(bucket string) func(tx *bbolt.Tx) error {
@@ -176,7 +176,7 @@ func TestSwappedRecordsAreRefused(t *testing.T) {
 	}
 }
 
-// edit changes a file with bbolt alone.
+// edit changes a file with bbolt, without this package.
 func edit(t *testing.T, path string, change func(*bbolt.Tx) error) {
 	t.Helper()
 	db, err := bbolt.Open(path, 0o600, nil)
@@ -185,8 +185,8 @@ func edit(t *testing.T, path string, change func(*bbolt.Tx) error) {
 	require.NoError(t, db.Close())
 }
 
-// TestRandomDamageNeverPanics spoils several bytes at once, half of the time in the
-// heads of pages.
+// TestRandomDamageNeverPanics damages several bytes at once, half of the time in the heads of
+// pages.
 func TestRandomDamageNeverPanics(t *testing.T) {
 	const accounts = 100
 	content := filled(t, accounts)

@@ -20,8 +20,8 @@ func init() {
 	children["narrow"] = runWithFewAddresses
 }
 
-// TestFewAddresses: a process that may not map as much as Open asks for (ulimit -v)
-// works all the same.
+// TestFewAddresses checks that the store works if the process may not map as much as Open
+// asks for (ulimit -v).
 func TestFewAddresses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	fill(t, path, 50)
@@ -56,9 +56,9 @@ func runWithFewAddresses(path string) error {
 	return backend.Close()
 }
 
-// TestFullDiskShowsInPing: while the disk is full, Ping fails as writes do; once
-// there is room, it succeeds by itself. The file may not grow any more, by
-// RLIMIT_FSIZE, in a process of its own.
+// TestFullDiskShowsInPing checks that Ping fails while the disk is full, as writes do, and
+// succeeds once there is room. A child process has RLIMIT_FSIZE, so that its file cannot
+// grow.
 func TestFullDiskShowsInPing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	fill(t, path, 50)
@@ -111,7 +111,7 @@ func runOnFullDisk(path string) error {
 			healthy++
 		}
 	}
-	if healthy > 5 { // what one writer had no room for, Ping may find room for once
+	if healthy > 5 { // Ping may find room where one writer found none
 		return fmt.Errorf("%d of %d pings on a full disk succeeded", healthy, refused)
 	}
 	if err := setLimit(limit.Cur); err != nil {

@@ -32,7 +32,7 @@ func open(t testing.TB, path string) *boltstore.Store {
 	return backend
 }
 
-// account is the account of a number, the same each time.
+// account returns the account of a number, the same each time.
 func account(i int) *store.Account {
 	name := fmt.Sprintf("account-%d", i)
 	return &store.Account{
@@ -51,8 +51,8 @@ func account(i int) *store.Account {
 	}
 }
 
-// fill makes a file with so many accounts that it has branch pages, and a small
-// record for each.
+// fill makes a file with many accounts, so that it has branch pages, and with a small record
+// for each account.
 func fill(t testing.TB, path string, accounts int) {
 	t.Helper()
 	backend := open(t, path)
@@ -83,8 +83,8 @@ func getRecord(backend store.Backend, i int) (found store.Record, err error) {
 	return found, err
 }
 
-// answers asks for everything that fill has written. It counts the answers that are
-// ErrUnavailable, and returns an error for the first that is wrong.
+// answers reads everything that fill has written. It counts the reads that return
+// ErrUnavailable, and returns an error for the first read with a wrong result.
 func answers(backend store.Backend, accounts int) (unavailable int, wrong error) {
 	check := func(what string, got, want any, err error) {
 		switch {
@@ -115,8 +115,8 @@ func answers(backend store.Backend, accounts int) (unavailable int, wrong error)
 	return unavailable, wrong
 }
 
-// filled is the content of a file that fill has made, without the empty end that
-// bbolt keeps in reserve.
+// filled returns the content of a file that fill has made, without the empty end that bbolt
+// keeps in reserve.
 func filled(t testing.TB, accounts int) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "whole.db")
@@ -127,7 +127,7 @@ func filled(t testing.TB, accounts int) []byte {
 	return content[:(used+4095)/4096*4096]
 }
 
-// transaction is the number of the newest transaction in a file.
+// transaction returns the number of the newest transaction in a file.
 func transaction(t testing.TB, path string) uint64 {
 	t.Helper()
 	file, err := os.Open(path)

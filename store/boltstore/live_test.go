@@ -22,11 +22,11 @@ import (
 	"github.com/oauthsv/oauthsv/store/boltstore"
 )
 
-// TestLiveDamage overwrites or truncates the file while readers and writers are at
-// work. None may hang, panic or get another account's record; Close returns, and the
+// TestLiveDamage overwrites or truncates the file while readers and writers are at work. None
+// of them may hang, panic or get the record of another account. Close must return, and the
 // file can be locked again.
 //
-// OAUTHSV_TEST_LIVE_DAMAGES is how many damages there are, 60 by default.
+// OAUTHSV_TEST_LIVE_DAMAGES is how often it damages the file, 60 times by default.
 func TestLiveDamage(t *testing.T) {
 	const accounts = 60
 	rounds := number(t, "OAUTHSV_TEST_LIVE_DAMAGES", 60)
@@ -96,7 +96,8 @@ func TestLiveDamage(t *testing.T) {
 	assert.Positive(t, failed)
 }
 
-// hangs ends the test with all stacks, for what hangs cannot be cleaned up.
+// hangs prints all stacks and ends the test binary, because a call that hangs cannot be
+// cleaned up.
 func hangs(who string) {
 	_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 2)
 	panic(who + " hangs")

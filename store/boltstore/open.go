@@ -18,7 +18,7 @@ import (
 	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
-// Open refuses a file with one of these errors, wrapped.
+// These are the reasons why Open and OpenWith refuse a file. Their errors wrap them.
 var (
 	// ErrInUse means that another process has the file open.
 	ErrInUse = errors.New("the file is in use by another process")

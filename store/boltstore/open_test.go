@@ -18,8 +18,9 @@ import (
 	"github.com/oauthsv/oauthsv/store/boltstore"
 )
 
-// TestLeftOversAreSwept: what a process left that was killed while it made the file
-// goes away; other files, and what another process is making, stay.
+// TestLeftOversAreSwept checks that Open removes the temporary files of processes that were
+// killed while they made the file. Other files, and the temporary file of a running
+// process, stay.
 func TestLeftOversAreSwept(t *testing.T) {
 	directory := t.TempDir()
 	path := filepath.Join(directory, "test.db")
@@ -41,8 +42,8 @@ func TestLeftOversAreSwept(t *testing.T) {
 	assert.ElementsMatch(t, append(kept, making, "test.db"), names)
 }
 
-// TestRefusedOpenReleasesLock: after a refusal the same process can open the file
-// once it has been restored.
+// TestRefusedOpenReleasesLock checks that after a refusal the same process can open the file
+// once it is restored.
 func TestRefusedOpenReleasesLock(t *testing.T) {
 	content := filled(t, 300)
 	for at := 0; at < len(content); at += 4096 {
@@ -67,7 +68,7 @@ func TestRefusedOpenReleasesLock(t *testing.T) {
 	}
 }
 
-// logged hands each line of a log to a channel.
+// logged sends each line of a log to a channel.
 type logged chan string
 
 func (l logged) Write(line []byte) (int, error) {
@@ -91,7 +92,7 @@ func TestCheckInBackground(t *testing.T) {
 
 	t.Run("whole", func(t *testing.T) {
 		backend, lines := openInBackground(t, path)
-		for i := range 50 { // the check reads what was there before
+		for i := range 50 { // the check reads the file as it was before these writes
 			require.NoError(t, backend.Delete(t.Context(), account(i).ID))
 			require.NoError(t, backend.Create(t.Context(), account(i)))
 		}
@@ -122,7 +123,7 @@ func TestCheckInBackground(t *testing.T) {
 		assert.ErrorIs(t, err, boltstore.ErrDamaged, "and not in use")
 	})
 	t.Run("closed", func(t *testing.T) {
-		for range 20 { // Close ends the check, wherever that is
+		for range 20 { // Close ends the check at any point
 			backend, _ := openInBackground(t, path)
 			require.NoError(t, backend.Close())
 		}
@@ -140,7 +141,7 @@ func TestCheckInBackground(t *testing.T) {
 	})
 }
 
-// TestCloseWaitsForBackup: and what is asked afterwards is refused, not hung.
+// TestCloseWaitsForBackup checks also that calls after Close are refused and do not hang.
 func TestCloseWaitsForBackup(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	backend := open(t, path)

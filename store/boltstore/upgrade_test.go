@@ -32,7 +32,7 @@ func init() {
 	}
 }
 
-// writeFormat1 makes a file as version 1 of the format was, with what fill writes.
+// writeFormat1 makes a file in format 1, with what fill writes.
 func writeFormat1(t testing.TB, path string, accounts int) {
 	t.Helper()
 	db, err := bbolt.Open(path, 0o600, nil)
@@ -63,7 +63,7 @@ func writeFormat1(t testing.TB, path string, accounts int) {
 	require.NoError(t, db.Close())
 }
 
-// assertWhole opens a file that must hold what fill writes.
+// assertWhole opens a file and checks that it holds what fill writes.
 func assertWhole(t *testing.T, path string, accounts int) {
 	t.Helper()
 	backend := open(t, path)
@@ -73,7 +73,7 @@ func assertWhole(t *testing.T, path string, accounts int) {
 	require.NoError(t, backend.Close())
 }
 
-// meta is what a file says of its format.
+// meta returns what a file says about its format.
 func meta(t *testing.T, path string) (format int, upgrading bool) {
 	t.Helper()
 	edit(t, path, func(tx *bbolt.Tx) error {
@@ -86,7 +86,7 @@ func meta(t *testing.T, path string) (format int, upgrading bool) {
 }
 
 func TestFormat1IsUpgraded(t *testing.T) {
-	for _, accounts := range []int{0, 1, 300, 2000, 4500} { // around the bound of one transaction
+	for _, accounts := range []int{0, 1, 300, 2000, 4500} { // below and above the size of one transaction
 		path := filepath.Join(t.TempDir(), "test.db")
 		writeFormat1(t, path, accounts)
 		assertWhole(t, path, accounts)
@@ -99,8 +99,8 @@ func TestFormat1IsUpgraded(t *testing.T) {
 	}
 }
 
-// TestUpgradeGoesOnAfterKill kills the upgrade with SIGKILL in the middle. Parts of
-// the file have checksums then, and an older program refuses it.
+// TestUpgradeGoesOnAfterKill kills the upgrade with SIGKILL in the middle. Then only parts of
+// the file have checksums, and an older program refuses it.
 func TestUpgradeGoesOnAfterKill(t *testing.T) {
 	const accounts, kills = 20_000, 3
 	original := filepath.Join(t.TempDir(), "original.db")
@@ -144,7 +144,7 @@ func TestUpgradeGoesOnAfterKill(t *testing.T) {
 	}
 }
 
-// TestUpgradeRefusesDamage: an upgrade must not give a damaged record a checksum.
+// TestUpgradeRefusesDamage checks that an upgrade gives no checksum to a damaged record.
 func TestUpgradeRefusesDamage(t *testing.T) {
 	for name, change := range map[string]func(tx *bbolt.Tx) error{
 		"record cut": func(tx *bbolt.Tx) error {
@@ -185,7 +185,7 @@ func TestUpgradeRefusesDamage(t *testing.T) {
 	}
 }
 
-// TestUnknownMembersSurvive: what a newer version wrote is written back.
+// TestUnknownMembersSurvive checks that members from a newer version are written back.
 func TestUnknownMembersSurvive(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	newer := account(1)

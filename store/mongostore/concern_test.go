@@ -27,8 +27,8 @@ func withOption(uri, option string) string {
 	return uri + separator + option
 }
 
-// TestWeakWriteConcerns: what gives up durability is said in the log, and what gives
-// up the answer is refused.
+// TestWeakWriteConcerns checks that a write concern without durability logs a warning, and
+// that one without acknowledgement is refused.
 func TestWeakWriteConcerns(t *testing.T) {
 	uri := mongotest.URI(t)
 	for query, warning := range map[string]string{

@@ -106,8 +106,8 @@ func TestForeignIndexesAreReported(t *testing.T) {
 	}
 }
 
-// TestReaping: where the server does not remove expired records, this process
-// does. An index without expiry is what is left by a server that refused one.
+// TestReaping checks that this process removes expired records if the server does not. It has
+// an index without expiry, as on a server that refuses TTL indexes.
 func TestReaping(t *testing.T) {
 	uri := mongotest.URI(t)
 	records := connect(t, uri).Collection("expiring_records")
@@ -174,7 +174,8 @@ func TestOpenRefusesURI(t *testing.T) {
 	}
 }
 
-// TestUnreachable: nobody listens; and somebody listens and never answers.
+// TestUnreachable checks an address where nobody listens, and one where somebody listens but
+// never answers.
 func TestUnreachable(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -194,8 +195,8 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
-// TestUnreachableByDefault: whoever waits for the start learns of it soon, whatever
-// an index may take.
+// TestUnreachableByDefault checks that Open fails soon, although building an index may take
+// long.
 func TestUnreachableByDefault(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

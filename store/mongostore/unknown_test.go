@@ -13,8 +13,8 @@ import (
 	"github.com/oauthsv/oauthsv/store"
 )
 
-// TestUnknownMembersAreKept: a newer version of the package, which runs beside this
-// one during an upgrade, has added members of whatever type.
+// TestUnknownMembersAreKept checks members of all types that a newer version of the package
+// has added. The two versions run side by side during an upgrade.
 func TestUnknownMembersAreKept(t *testing.T) {
 	uri := mongotest.URI(t)
 	backend, database := open(t, uri), connect(t, uri)
@@ -36,7 +36,7 @@ func TestUnknownMembersAreKept(t *testing.T) {
 	}))
 	accounts, records := database.Collection("accounts"), database.Collection("expiring_records")
 	session := append(bson.D{{Key: "id", Value: "s"}, {Key: "expires", Value: now.Add(time.Hour)}}, added...)
-	for range 2 { // before the newer version has written, and after
+	for range 2 { // before and after the newer version has written
 		_, err := accounts.UpdateByID(t.Context(), account.ID, bson.D{{Key: "$set", Value: append(bson.D{{Key: "sessions", Value: bson.A{session}}}, added...)}})
 		require.NoError(t, err)
 		_, err = records.UpdateByID(t.Context(), "key", bson.D{{Key: "$set", Value: added}})
@@ -62,7 +62,7 @@ func TestUnknownMembersAreKept(t *testing.T) {
 			assert.Equal(t, want, record.Lookup(member.Key).String())
 		}
 	}
-	// An expired record counts as absent, whoever added what to it.
+	// An expired record counts as absent, and so do members that were added to it.
 	require.NoError(t, backend.UpdateRecord(t.Context(), "key", now.Add(2*time.Hour), func(r *store.Record) error {
 		r.Value, r.Expires = []byte("2"), now.Add(3*time.Hour)
 		return nil

@@ -14,7 +14,7 @@ import (
 	"github.com/oauthsv/oauthsv/store/mongostore"
 )
 
-// fully is an error's text and that of all that it wraps.
+// fully returns the text of an error and of all errors that it wraps.
 func fully(err error) string {
 	text := fmt.Sprintf("%v %+v %#v", err, err, err)
 	var walk func(error)
@@ -34,14 +34,14 @@ func fully(err error) string {
 	return text
 }
 
-// TestErrorsHoldNoSecrets: whatever the connection string looks like.
+// TestErrorsHoldNoSecrets checks many wrong connection strings.
 func TestErrorsHoldNoSecrets(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	host := closed.Addr().String()
 	require.NoError(t, closed.Close())
 	const end = "/db?directConnection=true&serverSelectionTimeoutMS=50&connectTimeoutMS=50"
-	const user = "zarquon" // no word that a message would hold by itself
+	const user = "zarquon" // a word that no message contains by itself
 
 	encode := []string{ // the message must say what to do about these
 		"S3/cretPw", "S3?cretPw", "S3@cretPw", "S3:cretPw", "53/cretPw", "53?cretPw", "cret%Pw", "cret%zzPw", "S3/cret?Pw@x", "cretPw%", "cretPw/", "cretPw?a=b",
@@ -94,13 +94,13 @@ func TestErrorsHoldNoSecrets(t *testing.T) {
 	}
 }
 
-// TestDriverThatQuotes: a host that is called like the user, or a password that is a
-// part of the driver's message, makes the driver quote it.
+// TestDriverThatQuotes checks errors in which the driver quotes a secret. It does so if a host
+// has the name of the user, or if the password is part of its message.
 func TestDriverThatQuotes(t *testing.T) {
 	uri := "mongodb://zarquon:cretPw@zarquon-cretPw.invalid:1/db?serverSelectionTimeoutMS=50&connectTimeoutMS=50"
 	_, err := mongostore.Open(t.Context(), uri, mongostore.Config{})
 	require.Error(t, err)
-	_, quoted, _ := strings.Cut(err.Error(), "the server does not answer") // behind the host, which is no secret
+	_, quoted, _ := strings.Cut(err.Error(), "the server does not answer") // after the host, which is no secret
 	assertSilent(t, uri, errors.New(quoted), "zarquon", "cretPw")
 }
 
@@ -112,7 +112,7 @@ func assertSilent(t *testing.T, uri string, err error, secrets ...string) {
 	assert.NotContains(t, err.Error(), "\n", "%q", uri)
 }
 
-// TestGoodURIs: what is percent-encoded reaches the server.
+// TestGoodURIs checks that percent-encoded characters reach the server.
 func TestGoodURIs(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -36,10 +36,9 @@ var (
 // is OWASP's current minimum for argon2id: 19 MiB and 2 iterations, about 50 ms of one
 // core.
 type Config struct {
-	// Memory, Iterations and Parallelism are the costs of a new hash. Higher costs
-	// make it more expensive to guess passwords from stolen hashes, and to log in.
-
-	// Memory is what one hash takes, in KiB. The default is 19,456 (19 MiB).
+	// Memory is what a new hash takes, in KiB. More memory and more iterations make it
+	// more expensive to guess passwords from stolen hashes, but also to log in. The
+	// default is 19,456 (19 MiB).
 	Memory uint32
 	// Iterations is the number of passes over that memory. The default is 2.
 	Iterations uint32

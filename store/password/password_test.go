@@ -38,7 +38,7 @@ func TestHashesAreSalted(t *testing.T) {
 	assert.NotEqual(t, first, second)
 }
 
-// TestKnownHash: a hash of another implementation of argon2id.
+// TestKnownHash verifies a hash from another implementation of argon2id.
 func TestKnownHash(t *testing.T) {
 	const hash = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
 	match, outdated, err := newHasher(t, cheap).Verify(t.Context(), "password", stored(hash))
@@ -114,8 +114,8 @@ func TestVerifyRefusesHash(t *testing.T) {
 	}
 }
 
-// TestOverload: with one turn and no waiting room, of many callers some are
-// refused at once and the others are served.
+// TestOverload checks many callers with one turn and room for few to wait. Some are refused
+// at once, and the others are served.
 func TestOverload(t *testing.T) {
 	config := password.Config{Memory: 8 * 1024, Iterations: 8, MaxMemory: 8 * 1024, Budget: 8 * 1024, MaxWaiting: 1}
 	hasher := newHasher(t, config)
@@ -140,8 +140,8 @@ func TestOverload(t *testing.T) {
 	assert.NoError(t, err, "the turns came back")
 }
 
-// TestWaitingHonoursContext: the only turn is taken by a hash that takes long;
-// a waiting caller leaves with its context, and a later one gets the turn.
+// TestWaitingHonoursContext checks callers that wait while a long hash has the only turn. One
+// leaves when its context ends, and a later one gets the turn.
 func TestWaitingHonoursContext(t *testing.T) {
 	hasher := newHasher(t, password.Config{Memory: 64 * 1024, Iterations: 8, MaxMemory: 64 * 1024, Budget: 64 * 1024})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -164,8 +164,7 @@ func TestWaitingHonoursContext(t *testing.T) {
 	all.Wait()
 }
 
-// TestVerifyLooksUpInItsTurn: nothing is looked up for a caller who gets no turn, so
-// that the refusal says nothing about an account.
+// TestVerifyLooksUpInItsTurn checks that nothing is looked up for a caller who gets no turn.
 func TestVerifyLooksUpInItsTurn(t *testing.T) {
 	hasher := newHasher(t, password.Config{Memory: 8, Iterations: 1, MaxMemory: 8, Budget: 8, MaxWaiting: 1})
 	looks := make(chan struct{}, 10)
@@ -185,7 +184,7 @@ func TestVerifyLooksUpInItsTurn(t *testing.T) {
 	ctx, giveUp := context.WithCancel(t.Context())
 	go func() { second <- verify(ctx) }()
 	over, cancel := context.WithCancel(t.Context())
-	cancel() // so that the third does not wait in the place of the second
+	cancel() // so that the third caller does not take the place of the second
 	for third := verify(over); !errors.Is(third, password.ErrOverloaded); third = verify(over) {
 		require.ErrorIs(t, third, context.Canceled)
 	}
@@ -202,8 +201,8 @@ func TestVerifyLooksUpInItsTurn(t *testing.T) {
 	assert.NoError(t, err, "the turn came back")
 }
 
-// TestVerifyBiggerHash: a stored hash that needs a larger turn than a new one waits
-// for it without holding on to the smaller one.
+// TestVerifyBiggerHash checks a stored hash that needs more memory than a new one. While it
+// waits for the larger part of the budget, it holds no smaller one.
 func TestVerifyBiggerHash(t *testing.T) {
 	big := newHasher(t, password.Config{Memory: 64, Iterations: 1})
 	hash, err := big.Hash(t.Context(), "secret")
@@ -220,7 +219,7 @@ func TestVerifyBiggerHash(t *testing.T) {
 	all.Wait()
 }
 
-// TestHashingLeavesACore: one hash fewer runs at once than there are cores.
+// TestHashingLeavesACore checks that one hash fewer runs at once than there are cores.
 func TestHashingLeavesACore(t *testing.T) {
 	for _, cores := range []int{1, 2, 4} {
 		before := runtime.GOMAXPROCS(cores)

@@ -27,7 +27,7 @@ import (
 
 const timeout = 500 * time.Millisecond
 
-// kit is the whole kit over a database behind a proxy. Its clock goes by itself: what
+// kit is a complete server over a database behind a proxy. Its clock runs, because what
 // hangs takes time.
 type kit struct {
 	*middlewaretest.Kit
@@ -46,7 +46,7 @@ func newKit(t *testing.T, uri string) *kit {
 	k.Server.Mount(mux)
 	mux.Handle("/protected", k.Auth.Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
 	k.web = httptest.NewServer(mux)
-	// A request that hangs ends in an error of the client, which counts as other.
+	// If a request hangs, the client returns an error, which counts as other.
 	k.client = &http.Client{Timeout: 10 * timeout, Transport: &http.Transport{}}
 	return k
 }
@@ -81,14 +81,14 @@ func (y *tally) String() string {
 	return fmt.Sprintf("%3d requests sent, %3d answered 2xx, %3d 503, %d anything else", y.sent, y.good, y.outage, y.other)
 }
 
-// user is one account with one session, who goes on whatever happens.
+// user is one account with one session. It goes on after every error.
 type user struct {
 	k      *kit
 	name   string
 	id     store.ID
 	tokens grant.Response
 
-	counted, uncounted int // increments of the user's counter that were answered, and that were not
+	counted, uncounted int // increments of the user's counter that succeeded, and that failed
 }
 
 func (k *kit) newUser(name string) *user {
@@ -117,7 +117,7 @@ func (u *user) do(request *http.Request, y *tally) (status int, body []byte) {
 	return response.StatusCode, body
 }
 
-// refresh asks with the token the user has until an answer brings another.
+// refresh tries with the user's token until a reply brings a new one.
 func (u *user) refresh(y *tally) int {
 	request, _ := http.NewRequest("POST", u.k.web.URL+"/token", strings.NewReader("grant_type=refresh_token&refresh_token="+u.tokens.RefreshToken))
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -153,7 +153,7 @@ func (u *user) count() {
 	u.counted++
 }
 
-// create makes accounts and tells which of them were said to be made.
+// create makes accounts and returns those for which the server confirmed it.
 func (u *user) create(round int) (name string, made bool) {
 	name = fmt.Sprintf("%s-%d", u.name, round)
 	_, err := u.k.Accounts.Create(context.Background(), store.NewAccount{Name: name, Email: name + "@example.org", NoPassword: true})
@@ -204,8 +204,8 @@ func TestFaults(t *testing.T) {
 			all.Wait()
 			p.heal()
 
-			// Recovery needs no restart: the driver finds the server again while
-			// requests go on.
+			// No restart is needed: the driver finds the server again while requests
+			// go on.
 			var after tally
 			for _, u := range users {
 				for ask := 0; u.call(&after) != 200 && ask < 60; ask++ {
@@ -228,7 +228,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// checkNothingLostOrDoubled looks at the server without a proxy.
+// checkNothingLostOrDoubled reads from the server without a proxy.
 func checkNothingLostOrDoubled(t *testing.T, uri string, users []*user, made *sync.Map) {
 	t.Helper()
 	backend, err := mongostore.Open(t.Context(), uri, mongostore.Config{})

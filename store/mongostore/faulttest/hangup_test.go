@@ -14,14 +14,14 @@ import (
 	"github.com/oauthsv/oauthsv/store/mongostore"
 )
 
-// TestHangUpsKeepConnections: a caller who hangs up does not take a connection of
-// the pool with it, which the next caller would have to open again.
+// TestHangUpsKeepConnections checks that a caller who hangs up closes no connection of the
+// pool, so that the next caller need not open a new one.
 func TestHangUpsKeepConnections(t *testing.T) {
 	const callers, rounds = 16, 40
 	k := newWireKit(t, mongotest.URI(t), mongostore.Config{})
 	account := blank("ada")
 	require.NoError(t, k.backend.Create(t.Context(), account))
-	// A reply takes longer than the patience of every other caller.
+	// A reply takes longer than every second caller waits.
 	k.hooks.Store(&hooks{reply: func(_, _ *message) { time.Sleep(2 * time.Millisecond) }})
 	find := func(ctx context.Context) error {
 		_, err := k.backend.FindByID(ctx, account.ID)
@@ -48,8 +48,8 @@ func TestHangUpsKeepConnections(t *testing.T) {
 	assert.LessOrEqual(t, opened, int64(callers), "the pool may still grow to the number of callers, and no further")
 }
 
-// TestHangUpFinishesTheCall: a call that has begun does its work; one whose caller
-// is gone already does not begin.
+// TestHangUpFinishesTheCall checks that a call that has begun does its work. A call whose
+// caller has already hung up does not begin.
 func TestHangUpFinishesTheCall(t *testing.T) {
 	k := newWireKit(t, mongotest.URI(t), mongostore.Config{})
 	account := blank("ada")
@@ -69,7 +69,7 @@ func TestHangUpFinishesTheCall(t *testing.T) {
 	assert.ErrorIs(t, err, context.Canceled)
 }
 
-// TestCallersDeadline: an earlier deadline of the caller ends the call.
+// TestCallersDeadline checks that an earlier deadline of the caller ends the call.
 func TestCallersDeadline(t *testing.T) {
 	k := newWireKit(t, mongotest.URI(t), mongostore.Config{Timeout: 20 * timeout})
 	k.hooks.Store(&hooks{reply: func(_, _ *message) { time.Sleep(timeout) }})

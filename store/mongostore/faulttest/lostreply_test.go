@@ -14,8 +14,8 @@ import (
 	"github.com/oauthsv/oauthsv/store/mongostore"
 )
 
-// TestLostReplyIsSettled: a write is done and its reply is lost; the call finds
-// out by itself and answers as if the reply had come.
+// TestLostReplyIsSettled checks a write whose reply is lost. The call finds out by itself
+// that the write was done, and returns as if the reply had come.
 func TestLostReplyIsSettled(t *testing.T) {
 	uri := mongotest.URI(t)
 	p := newProxy(t, uri)
@@ -29,7 +29,7 @@ func TestLostReplyIsSettled(t *testing.T) {
 	direct, proxied := open(uri), open(p.uri)
 	ctx := context.WithoutCancel(t.Context())
 
-	// healOnce heals the network as soon as the write shows at the server.
+	// healOnce heals the network as soon as the server shows the write.
 	healOnce := func(written func() bool) *sync.WaitGroup {
 		var watch sync.WaitGroup
 		watch.Go(func() {

@@ -17,7 +17,8 @@ import (
 	"github.com/oauthsv/oauthsv/store/mongostore"
 )
 
-// wireKit is an account service behind a wireProxy, and a look past the proxy.
+// wireKit is an account service behind a wireProxy. direct is a store over the same database
+// without the proxy.
 type wireKit struct {
 	*wireProxy
 	backend  *mongostore.Store
@@ -40,17 +41,17 @@ func newWireKit(t *testing.T, uri string, config mongostore.Config) *wireKit {
 }
 
 func blank(name string) *store.Account {
-	return &store.Account{ID: store.NewID(), Name: name, EmailKey: name + "@example.org"}
+	return &store.Account{ID: store.NewID(), Name: name, Email: name + "@example.org", EmailKey: name + "@example.org"}
 }
 
-// write is one kind of write. prepare runs while all is well and returns the call,
-// and a check that it was done once.
+// write is one kind of write. prepare runs before any fault. It returns the call, and a check
+// that the call was done once.
 type write struct {
 	name    string
 	prepare func(*testing.T, *wireKit) (call func(context.Context) error, done func(*testing.T))
 }
 
-// writes are all the kinds there are, through the account service and bare.
+// writes are all kinds of writes, through the account service and without it.
 var writes = []write{
 	{"accounts: create", func(t *testing.T, k *wireKit) (func(context.Context) error, func(*testing.T)) {
 		return func(ctx context.Context) error {
@@ -100,8 +101,8 @@ var writes = []write{
 	onRecord("bare: leave no record", "", func(r *store.Record) error { return store.ErrUnchanged }, ""),
 }
 
-// onSession is a write to an account with one session; check nil means that the
-// account is gone afterwards.
+// onSession is a write to an account with one session. If check is nil, the account must not
+// exist afterwards.
 func onSession(name string, call func(context.Context, *wireKit, store.SessionRef) error, check func(*testing.T, *store.Account)) write {
 	return write{name, func(t *testing.T, k *wireKit) (func(context.Context) error, func(*testing.T)) {
 		account, err := k.accounts.Create(t.Context(), store.NewAccount{Name: "ada", Email: "ada@example.org", NoPassword: true})
@@ -144,9 +145,8 @@ func onRecord(name, before string, change func(*store.Record) error, after strin
 	}}
 }
 
-// TestNoMajorityIsNoSuccess: while the server says of each write that no majority
-// has it, no call succeeds, nor does one that is tried again and finds its work
-// done: a failover could undo it.
+// TestNoMajorityIsNoSuccess checks that no call succeeds while no majority has its write. A
+// second try that finds its work done must not succeed either: a failover could undo it.
 func TestNoMajorityIsNoSuccess(t *testing.T) {
 	for _, kind := range writes {
 		t.Run(kind.name, func(t *testing.T) {
@@ -160,7 +160,7 @@ func TestNoMajorityIsNoSuccess(t *testing.T) {
 	}
 }
 
-// TestMajorityAfterAWhile: the call waits for the majority and does its work once.
+// TestMajorityAfterAWhile checks that a call waits for the majority and does its work once.
 func TestMajorityAfterAWhile(t *testing.T) {
 	for _, kind := range writes {
 		t.Run(kind.name, func(t *testing.T) {
@@ -173,8 +173,8 @@ func TestMajorityAfterAWhile(t *testing.T) {
 	}
 }
 
-// TestMajorityNowAndThen: two processes write the same account, and every third
-// write lacks its majority. Each of them does its work, and once.
+// TestMajorityNowAndThen checks two processes that write the same account while every third
+// write lacks its majority. Each of them does its work exactly once.
 func TestMajorityNowAndThen(t *testing.T) {
 	const callers = 8
 	uri := mongotest.URI(t)
@@ -193,7 +193,7 @@ func TestMajorityNowAndThen(t *testing.T) {
 		group := fmt.Sprint(i)
 		return kits[i%len(kits)].backend.Update(t.Context(), account.ID, func(a *store.Account) error {
 			if slices.Contains(a.Groups, group) {
-				return store.ErrUnchanged // a write whose outcome was not clear
+				return store.ErrUnchanged // a write whose outcome was unknown
 			}
 			a.Groups = append(a.Groups, group)
 			return nil

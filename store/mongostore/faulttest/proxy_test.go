@@ -30,14 +30,14 @@ func newProxy(t *testing.T, uri string) *proxy {
 	return p
 }
 
-// limit cuts connections of which toxicity says the share, after no byte has gone
-// in the direction: "upstream" is before the request, "downstream" is after the
-// server has done it and before its reply.
+// limit cuts a share of the connections, which is toxicity, before any byte passes in a
+// direction. "upstream" cuts before the request, and "downstream" after the server has
+// done the request and before its reply.
 func (p *proxy) limit(direction string, toxicity float64) {
 	p.add("limit_data", direction, toxicity, `{"bytes":0}`)
 }
 
-// latency is that of each direction.
+// latency delays each direction.
 func (p *proxy) latency(milliseconds int) {
 	p.add("latency", "upstream", 1, fmt.Sprintf(`{"latency":%d}`, milliseconds))
 	p.add("latency", "downstream", 1, fmt.Sprintf(`{"latency":%d}`, milliseconds))
@@ -50,7 +50,7 @@ func (p *proxy) add(kind, direction string, toxicity float64, attributes string)
 	require.NoError(p.t, err)
 }
 
-// refuse closes every connection and takes no new one.
+// refuse closes all connections and accepts no new ones.
 func (p *proxy) refuse() { p.proxy.Stop() }
 
 // heal ends every fault.

@@ -36,8 +36,8 @@ func openFar(t *testing.T, milliseconds int, config mongostore.Config) *mongosto
 	return backend
 }
 
-// TestManyUpdatesOfOneRecord: calls that write the same record wait for their turn,
-// so that none of them spends its time on the others.
+// TestManyUpdatesOfOneRecord checks that calls that write the same record take turns, so that
+// none of them spends its own time on waiting.
 func TestManyUpdatesOfOneRecord(t *testing.T) {
 	const callers = 100
 	backend := openFar(t, 5, mongostore.Config{Timeout: time.Second})
@@ -73,8 +73,8 @@ func TestManyUpdatesOfOneRecord(t *testing.T) {
 	assert.Len(t, found.Groups, callers)
 }
 
-// TestWaitingEnds: a caller waits until its context ends, and not for ever without
-// one. A caller that gives up does not block the others.
+// TestWaitingEnds checks that a waiting caller gives up when its context ends, or after some
+// time if that does not end. A caller that gives up does not block the others.
 func TestWaitingEnds(t *testing.T) {
 	backend := openFar(t, 0, mongostore.Config{Timeout: timeout / 2})
 	account := blank("ada")

@@ -19,8 +19,8 @@ import (
 	"github.com/oauthsv/oauthsv/store/mongostore"
 )
 
-// TestTakenInOtherWords: some servers report a value that is taken with a code and
-// a text of their own.
+// TestTakenInOtherWords checks servers that report a taken value with a code and a text of
+// their own.
 func TestTakenInOtherWords(t *testing.T) {
 	for _, code := range []int32{11000, 1, 8000} {
 		k := newWireKit(t, mongotest.URI(t), mongostore.Config{})
@@ -71,8 +71,8 @@ func assertTaken(t *testing.T, err error, field string) {
 	}
 }
 
-// TestRefusesReplaceInTwoSteps: a server that compares first and writes later would
-// let a refresh undo the disabling of an account.
+// TestRefusesReplaceInTwoSteps checks that Open refuses a server that compares first and
+// writes later.
 func TestRefusesReplaceInTwoSteps(t *testing.T) {
 	uri := mongotest.URI(t)
 	p := newWireProxy(t, uri)
@@ -95,8 +95,8 @@ func TestRefusesReplaceInTwoSteps(t *testing.T) {
 	assert.Zero(t, countRecords(t, uri), "the probe leaves nothing")
 }
 
-// compareFirst makes two steps of a conditional update: the proxy compares the
-// version, and the server writes without it.
+// compareFirst turns a conditional update into two steps: the proxy compares the version, and
+// then the server writes without a condition.
 func compareFirst(server *mongo.Database) func(*message) {
 	return func(m *message) {
 		if m.command() != "update" {
@@ -134,8 +134,8 @@ func countRecords(t *testing.T, uri string) int64 {
 	return count
 }
 
-// TestIndexBuildTakesItsTime: longer than a call, and no longer than the caller
-// wants.
+// TestIndexBuildTakesItsTime checks that an index build may take longer than a call, but not
+// longer than the caller allows.
 func TestIndexBuildTakesItsTime(t *testing.T) {
 	slowly := &hooks{request: func(m *message) {
 		if m.command() == "createIndexes" {

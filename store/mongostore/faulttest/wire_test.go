@@ -19,10 +19,10 @@ const (
 
 var errWire = errors.New("not a message of the MongoDB protocol")
 
-// message is one message of the protocol. An OP_MSG is taken apart; whatever else
-// there is, such as the first greeting, stays as it came.
+// message is one message of the protocol. An OP_MSG is parsed. Any other message, such as the
+// first greeting, stays as it is.
 type message struct {
-	request, response int32 // its own number, and that of the request it answers
+	request, response int32 // its own number, and that of the request that it answers
 	raw               []byte
 
 	isMsg     bool
@@ -31,14 +31,13 @@ type message struct {
 	sequences []sequence
 }
 
-// sequence is a list of documents beside the body, such as the "updates" of an
-// update.
+// sequence is a list of documents outside the body, such as the "updates" of an update.
 type sequence struct {
 	name      string
 	documents []bson.Raw
 }
 
-// command is the name of a request's command.
+// command returns the name of the command of a request.
 func (m *message) command() string {
 	if !m.isMsg {
 		return ""
@@ -50,7 +49,7 @@ func (m *message) command() string {
 	return first.Key()
 }
 
-// collection is what the command works on.
+// collection returns the collection that the command works on.
 func (m *message) collection() string {
 	if m.command() == "" {
 		return ""
@@ -126,7 +125,7 @@ func (m *message) parse(rest []byte) error {
 	return nil
 }
 
-// bytes puts the message together again.
+// bytes encodes the message again.
 func (m *message) bytes() []byte {
 	if !m.isMsg {
 		return m.raw

@@ -12,8 +12,8 @@ import (
 	"go.mongodb.org/mongo-driver/bson"
 )
 
-// wireProxy stands between the driver and the server and understands what they
-// say, so that it can change single commands and replies.
+// wireProxy stands between the driver and the server. It understands the protocol, so that it
+// can change single commands and replies.
 type wireProxy struct {
 	uri    string       // through the proxy
 	opened atomic.Int64 // connections so far
@@ -26,7 +26,7 @@ type wireProxy struct {
 	conns    []net.Conn
 }
 
-// hooks change what passes. They run on many goroutines at once.
+// hooks change commands and replies. They run on many goroutines at once.
 type hooks struct {
 	request func(*message)
 	reply   func(request, reply *message)
@@ -121,8 +121,8 @@ func isWrite(m *message) bool {
 	return slices.Contains([]string{"insert", "update", "delete", "findAndModify"}, m.command())
 }
 
-// failMajority lets the server do what it is told and then say, for the next count
-// writes or for ever where count is negative, that no majority has it.
+// failMajority lets the server do the next count writes, and changes its replies: they say
+// that no majority has the write. If count is negative, it does so for all writes.
 func (p *wireProxy) failMajority(count int64) {
 	var left atomic.Int64
 	left.Store(count)
@@ -134,7 +134,7 @@ func (p *wireProxy) failMajority(count int64) {
 	}})
 }
 
-// lackMajority adds to a reply what a server says that has done a write and cannot
+// lackMajority adds an error to a reply, as a server does if it has done a write but cannot
 // say that a majority has it.
 func (m *message) lackMajority() {
 	m.set("writeConcernError", bson.D{
@@ -143,7 +143,7 @@ func (m *message) lackMajority() {
 	})
 }
 
-// set gives the body a member, or another value for one.
+// set adds a member to the body, or replaces its value.
 func (m *message) set(key string, value any) {
 	var body bson.D
 	if err := bson.Unmarshal(m.body, &body); err != nil {
