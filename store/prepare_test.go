@@ -1,0 +1,101 @@
+package store_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/store"
+)
+
+func TestPrepareName(t *testing.T) {
+	for input, want := range map[string]string{
+		"ada":                        "ada",
+		"ADA":                        "ada",
+		"a.b_c-9":                    "a.b_c-9",
+		"\uff21\uff24\uff21":         "ada", // full width
+		"e\u0301t\u00e9":             "\u00e9t\u00e9",
+		"Stra\u00dfe":                "stra\u00dfe", // not folded to "ss"
+		"STRA\u1e9eE":                "stra\u00dfe",
+		"\u03a3\u03a9\u03a3":         "\u03c3\u03c9\u03c3", // no final sigma is made
+		"\u03c3\u03c9\u03c2":         "\u03c3\u03c9\u03c2", // nor folded: another name
+		"\u212a":                     "k",                  // the Kelvin sign
+		strings.Repeat("x", 64):      strings.Repeat("x", 64),
+		strings.Repeat("\u00e9", 64): strings.Repeat("\u00e9", 64),
+	} {
+		got, err := store.PrepareName(input)
+		if assert.NoError(t, err, "%q", input) {
+			assert.Equal(t, want, got, "%q", input)
+			again, err := store.PrepareName(got)
+			require.NoError(t, err)
+			assert.Equal(t, got, again, "prepared once is prepared")
+		}
+	}
+	for _, input := range []string{
+		"", " ", "a b", "a@b", "a/b", "a\x00", "a\n", "\xff", "\u2603", "\u0130", "\ufb01", "a\u200db", "\u00adx",
+		strings.Repeat("x", 65), strings.Repeat("x", 1<<20), "\u0663", "a\u0301\u0327\u0301",
+	} {
+		_, err := store.PrepareName(input)
+		assert.ErrorIs(t, err, store.ErrInvalid, "%q", input)
+	}
+}
+
+func TestPrepareEmail(t *testing.T) {
+	for input, want := range map[string]string{
+		"ada@example.org":        "ada@example.org",
+		"Ada.L+x@EXAMPLE.Org":    "ada.l+x@example.org",
+		"root@localhost":         "root@localhost",
+		"a@B\u00dccher.example":  "a@xn--bcher-kva.example",
+		"a@bu\u0308cher.example": "a@xn--bcher-kva.example",
+		"\u00c9@example.org":     "\u00e9@example.org",
+		"E\u0301@example.org":    "\u00e9@example.org",
+		`"a b"@example.org`:      `"a b"@example.org`,
+		`"a@b"@example.org`:      `"a@b"@example.org`,
+	} {
+		got, err := store.PrepareEmail(input)
+		if assert.NoError(t, err, "%q", input) {
+			assert.Equal(t, want, got, "%q", input)
+		}
+	}
+	for _, input := range []string{
+		"", "ada", "@example.org", "ada@", "ada@@example.org", "Ada <ada@example.org>", "<ada@example.org>",
+		"ada@example.org (Ada)", "ada@example.org, b@example.org", " ada@example.org", "ada@example.org\n",
+		"ada@[127.0.0.1]", "ada@ex ample.org", "ada@a..b", "ada@.example.org", "ada@example.org.", "a@b_c.org", "\xff@example.org",
+		strings.Repeat("x", 243) + "@example.org",
+	} {
+		_, err := store.PrepareEmail(input)
+		assert.ErrorIs(t, err, store.ErrInvalid, "%q", input)
+	}
+}
+
+func FuzzPrepare(f *testing.F) {
+	f.Add("Ada")
+	f.Add("Ada@B\u00fccher.example")
+	f.Fuzz(func(t *testing.T, input string) {
+		if name, err := store.PrepareName(input); err == nil {
+			require.NotContains(t, name, "@")
+			again, err := store.PrepareName(name)
+			require.NoError(t, err)
+			require.Equal(t, name, again)
+		}
+		if key, err := store.PrepareEmail(input); err == nil {
+			require.LessOrEqual(t, len(key), 254)
+			again, err := store.PrepareEmail(key)
+			require.NoError(t, err)
+			require.Equal(t, key, again)
+		}
+	})
+}
+
+func TestParseID(t *testing.T) {
+	id := store.NewID()
+	parsed, err := store.ParseID(id.Hex())
+	require.NoError(t, err)
+	assert.Equal(t, id, parsed)
+	for _, text := range []string{"", "x", strings.Repeat("A", 24), strings.Repeat("g", 24), id.Hex() + "0", id.Hex()[1:]} {
+		_, err := store.ParseID(text)
+		assert.Error(t, err, text)
+	}
+}

@@ -1,0 +1,219 @@
+package store_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/memstore"
+)
+
+func TestSessions(t *testing.T) {
+	k := newKit(t, store.Config{})
+	ctx := t.Context()
+	account, other := k.create(t, "ada"), k.create(t, "grace")
+	refs := []store.SessionRef{k.login(t, account), k.login(t, account), k.login(t, account)}
+	kept := k.login(t, other)
+	ids := func() (ids []string) {
+		sessions, err := k.Sessions(ctx, account.ID)
+		require.NoError(t, err)
+		for _, session := range sessions {
+			ids = append(ids, session.ID)
+		}
+		return ids
+	}
+	assert.Equal(t, []string{refs[0].SessionID, refs[1].SessionID, refs[2].SessionID}, ids())
+	require.NoError(t, k.EndSession(ctx, account.ID, refs[0].SessionID))
+	assert.ErrorIs(t, k.EndSession(ctx, account.ID, refs[0].SessionID), store.ErrSessionEnded)
+	assert.ErrorIs(t, k.EndSession(ctx, account.ID, kept.SessionID), store.ErrSessionEnded)
+	require.NoError(t, k.EndSessions(ctx, account.ID, refs[2].SessionID))
+	assert.Equal(t, []string{refs[2].SessionID}, ids())
+	_, err := k.FindBySession(ctx, kept)
+	assert.NoError(t, err)
+	for _, id := range []string{refs[0].SessionID, kept.SessionID} {
+		assert.Len(t, id, 22, "128 bits in base64url")
+	}
+}
+
+func TestSessionBound(t *testing.T) {
+	k := newKit(t, store.Config{MaxSessions: 3, RefreshTTL: time.Hour})
+	account := k.create(t, "ada")
+	start := func() *store.SessionState {
+		t.Helper()
+		k.now = k.now.Add(time.Minute)
+		state, err := k.StartSession(t.Context(), k.find(t, account.ID), store.NewSession{ClientID: "app"})
+		require.NoError(t, err)
+		return state
+	}
+	first, second, third := start(), start(), start()
+	k.now = k.now.Add(time.Minute)
+	_, err := k.RefreshSession(t.Context(), store.SessionRef{AccountID: account.ID, SessionID: first.Session.ID, Generation: 1}, store.Lifetimes{})
+	require.NoError(t, err)
+
+	fourth := start()
+	require.Len(t, fourth.Evicted, 1)
+	assert.Equal(t, second.Session.ID, fourth.Evicted[0].ID, "the least recently refreshed")
+	assert.Len(t, k.find(t, account.ID).Sessions, 3)
+
+	k.now = third.Session.Expires // the third has expired, the first was refreshed
+	k.now = k.now.Add(-time.Minute)
+	fifth := start()
+	assert.Empty(t, fifth.Evicted, "expired ones go first, without a word")
+	assert.Len(t, k.find(t, account.ID).Sessions, 3)
+}
+
+func TestSessionExpiry(t *testing.T) {
+	config := store.Config{RefreshTTL: 10 * time.Hour, SessionTTL: 24 * time.Hour}
+	k := newKit(t, config)
+	k.now = epoch.Add(500 * time.Millisecond)
+	ref := k.login(t, k.create(t, "ada"))
+	assert.Equal(t, epoch.Add(10*time.Hour), k.session(t, ref).Expires, "whole seconds, never later")
+
+	for hours := 8; hours <= 16; hours += 8 {
+		k.now = epoch.Add(time.Duration(hours) * time.Hour)
+		state, err := k.RefreshSession(t.Context(), ref, store.Lifetimes{})
+		require.NoError(t, err)
+		ref.Generation++
+		want := k.now.Add(10 * time.Hour)
+		if end := epoch.Add(24 * time.Hour); want.After(end) {
+			want = end
+		}
+		assert.Equal(t, want, state.Session.Expires)
+	}
+	k.now = epoch.Add(24*time.Hour - time.Millisecond)
+	_, err := k.FindBySession(t.Context(), ref)
+	require.NoError(t, err)
+	k.now = epoch.Add(24 * time.Hour)
+	_, err = k.FindBySession(t.Context(), ref)
+	assert.ErrorIs(t, err, store.ErrSessionEnded)
+	_, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{})
+	assert.ErrorIs(t, err, store.ErrSessionEnded)
+	sessions, err := k.Sessions(t.Context(), ref.AccountID)
+	require.NoError(t, err)
+	assert.Empty(t, sessions)
+
+	endless := newKit(t, store.Config{RefreshTTL: time.Hour, SessionTTL: store.Off})
+	ref = endless.login(t, endless.create(t, "ada"))
+	for range 5000 {
+		endless.now = endless.now.Add(59 * time.Minute)
+		_, err := endless.RefreshSession(t.Context(), ref, store.Lifetimes{})
+		require.NoError(t, err)
+		ref.Generation++
+	}
+}
+
+func TestUsedMark(t *testing.T) {
+	backend := &countingBackend{Backend: memstore.New()}
+	k := newKit(t, store.Config{Backend: backend})
+	ref := k.login(t, k.create(t, "ada"))
+	authenticate := func(generation int64) {
+		t.Helper()
+		_, err := k.FindBySession(t.Context(), store.SessionRef{AccountID: ref.AccountID, SessionID: ref.SessionID, Generation: generation})
+		require.NoError(t, err)
+	}
+	writes := backend.updates
+	authenticate(1)
+	assert.Equal(t, writes, backend.updates, "no generation is before the first")
+
+	_, err := k.RefreshSession(t.Context(), ref, store.Lifetimes{})
+	require.NoError(t, err)
+	writes = backend.updates
+	authenticate(1)
+	assert.Equal(t, writes, backend.updates, "an old access token says nothing of the new generation")
+	assert.False(t, k.session(t, ref).Used)
+
+	backend.fail = true
+	authenticate(2)
+	assert.False(t, k.session(t, ref).Used)
+	backend.fail = false
+	authenticate(2)
+	assert.True(t, k.session(t, ref).Used, "the next request tries again")
+	writes = backend.updates
+	authenticate(2)
+	authenticate(2)
+	assert.Equal(t, writes, backend.updates, "once")
+	authenticate(3)
+	assert.Equal(t, writes, backend.updates)
+}
+
+// TestHangUpCannotStopTheMark checks that an access token counts as used even if its client
+// hangs up in the middle of the request.
+func TestHangUpCannotStopTheMark(t *testing.T) {
+	backend := &watchedBackend{Backend: memstore.New(), held: make(chan struct{}, 1)}
+	k := newKit(t, store.Config{Backend: backend})
+	ref := k.login(t, k.create(t, "ada"))
+	_, err := k.RefreshSession(t.Context(), ref, store.Lifetimes{})
+	require.NoError(t, err)
+	ref.Generation = 2
+	hold := make(chan struct{})
+	backend.hold.Store(&hold)
+	ctx, hangUp := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- second(k.FindBySession(ctx, ref)) }()
+	<-backend.held // the account has been read
+	hangUp()
+	close(hold)
+	require.NoError(t, <-done)
+	assert.True(t, k.session(t, ref).Used)
+}
+
+// TestMarkSeesWhatHappenedMeanwhile replaces the generation, or ends the session, after the
+// record was read and before the mark is written.
+func TestMarkSeesWhatHappenedMeanwhile(t *testing.T) {
+	for name, test := range map[string]struct {
+		meanwhile func(*kit, store.SessionRef) error
+		want      error
+	}{
+		"replaced": {func(k *kit, ref store.SessionRef) error {
+			ref.Generation = 1
+			return second(k.RefreshSession(context.Background(), ref, store.Lifetimes{}))
+		}, store.ErrSuperseded},
+		"ended": {func(k *kit, ref store.SessionRef) error {
+			return k.EndSession(context.Background(), ref.AccountID, ref.SessionID)
+		}, store.ErrSessionEnded},
+		"disabled": {func(k *kit, ref store.SessionRef) error {
+			return k.Disable(context.Background(), ref.AccountID)
+		}, store.ErrDisabled},
+		"marked by another": {func(k *kit, ref store.SessionRef) error {
+			return second(k.FindBySession(context.Background(), ref))
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			backend := &watchedBackend{Backend: memstore.New(), held: make(chan struct{}, 1)}
+			k := newKit(t, store.Config{Backend: backend})
+			ref := k.login(t, k.create(t, "ada"))
+			_, err := k.RefreshSession(t.Context(), ref, store.Lifetimes{})
+			require.NoError(t, err)
+			k.now = k.now.Add(time.Minute)
+			ref.Generation = 2
+			hold := make(chan struct{})
+			backend.hold.Store(&hold)
+			done := make(chan error)
+			go func() { done <- k.authenticate(t, ref) }()
+			<-backend.held
+			backend.hold.Store(nil)
+			require.NoError(t, test.meanwhile(k, ref))
+			close(hold)
+			assert.ErrorIs(t, <-done, test.want)
+		})
+	}
+}
+
+// countingBackend counts updates, and refuses them while fail is set.
+type countingBackend struct {
+	store.Backend
+	updates int
+	fail    bool
+}
+
+func (b *countingBackend) Update(ctx context.Context, id store.ID, change func(*store.Account) error) error {
+	b.updates++
+	if b.fail {
+		return store.ErrUnavailable
+	}
+	return b.Backend.Update(ctx, id, change)
+}
