@@ -51,20 +51,20 @@ type NewAccount struct {
 
 // Create makes an account. It returns an error that matches [ErrInvalid] and names
 // each wrong field, or an *[ExistsError].
-func (a *Accounts) Create(ctx context.Context, what NewAccount) (*Account, error) {
+func (a *Accounts) Create(ctx context.Context, wanted NewAccount) (*Account, error) {
 	now := a.now()
 	account := &Account{
-		ID: NewID(), Email: what.Email, Phone: what.Phone, PasswordHash: what.PasswordHash,
+		ID: NewID(), Email: wanted.Email, Phone: wanted.Phone, PasswordHash: wanted.PasswordHash,
 		Created: now, Modified: now, LastAction: now,
 		Groups: []string{}, Sessions: []Session{},
 		Format: RecordFormat,
 	}
 	var nameError, emailError error
-	account.Name, nameError = PrepareName(what.Name)
-	account.EmailKey, emailError = PrepareEmail(what.Email)
-	prepared, passwordError := what.password()
-	problems := []error{nameError, emailError, passwordError, checkPhone(what.Phone)}
-	for _, group := range what.Groups {
+	account.Name, nameError = PrepareName(wanted.Name)
+	account.EmailKey, emailError = PrepareEmail(wanted.Email)
+	prepared, passwordError := wanted.password()
+	problems := []error{nameError, emailError, passwordError, checkPhone(wanted.Phone)}
+	for _, group := range wanted.Groups {
 		problems = append(problems, checkGroup(group))
 		account.addGroup(group)
 	}
@@ -84,7 +84,7 @@ func (a *Accounts) Create(ctx context.Context, what NewAccount) (*Account, error
 	return account, nil
 }
 
-// password returns the prepared password, empty where there is none to hash.
+// password returns the prepared password, or an empty text if there is none to hash.
 func (n *NewAccount) password() (prepared string, err error) {
 	set := 0
 	for _, isSet := range []bool{n.Password != "", n.PasswordHash != "", n.NoPassword} {
@@ -101,7 +101,7 @@ func (n *NewAccount) password() (prepared string, err error) {
 	return "", checkHash(n.PasswordHash)
 }
 
-// inOneLine is errors.Join for a message of one line.
+// inOneLine joins errors as errors.Join does, but with a message of one line.
 func inOneLine(problems []error) (all error) {
 	for _, problem := range problems {
 		switch {
@@ -183,7 +183,7 @@ func (a *Accounts) SetPassword(ctx context.Context, id ID, newPassword string) e
 	}
 	return a.change(ctx, id, func(account *Account) error {
 		if account.PasswordHash == hash {
-			return ErrUnchanged // a write whose reply was lost
+			return ErrUnchanged // done already: the reply to the write was lost
 		}
 		account.PasswordHash = hash
 		account.Sessions = account.Sessions[:0]
@@ -227,7 +227,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, id ID, oldPassword, newPa
 		err = a.change(ctx, id, func(current *Account) error {
 			switch current.PasswordHash {
 			case hash:
-				return ErrUnchanged // a write whose reply was lost
+				return ErrUnchanged // done already: the reply to the write was lost
 			case verified.PasswordHash:
 				current.PasswordHash = hash
 				current.Sessions = current.Sessions[:0]

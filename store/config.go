@@ -53,8 +53,8 @@ type Config struct {
 	// The price is that another process can revoke a token, or take a group away,
 	// and this process notices only after CacheTTL. Changes made through the same
 	// Accounts are seen at once. So is everything that lets a caller in, such as a new
-	// session or a new group, by whatever process: the backend is asked before a
-	// caller is refused.
+	// session or a new group, even from another process: the backend is asked before
+	// a caller is refused.
 	CacheTTL time.Duration
 	// CacheGrace keeps requests working during an outage. While the backend does not
 	// answer, FindBySession may use an account for this much longer than CacheTTL.

@@ -178,7 +178,7 @@ func (a *Accounts) rehash(ctx context.Context, verified *Account, prepared strin
 		case account.Disabled:
 			return &CredentialsError{AccountID: account.ID, Err: ErrDisabled}
 		case account.PasswordHash == hash:
-			return ErrUnchanged // a write whose reply was lost
+			return ErrUnchanged // done already: the reply to the write was lost
 		case account.PasswordHash != verified.PasswordHash:
 			return &CredentialsError{AccountID: account.ID, Err: errHashReplaced}
 		}

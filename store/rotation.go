@@ -37,10 +37,10 @@ func (a *Accounts) RefreshSession(ctx context.Context, ref SessionRef, lifetimes
 		case account.Disabled:
 			return ErrDisabled
 		case session == nil && done == reuse:
-			return ErrUnchanged // a write whose reply was lost
+			return ErrUnchanged // done already: the reply to the write was lost
 		case session == nil:
 			return ErrSessionEnded
-		case session.RotationID == rotationID: // a write whose reply was lost
+		case session.RotationID == rotationID: // done already: the reply to the write was lost
 			state.Session, state.Recovered = *session, done == again
 			return ErrUnchanged
 		}

@@ -82,7 +82,7 @@ func (a *Accounts) StartSession(ctx context.Context, account *Account, start New
 	err := a.backend.Update(ctx, account.ID, func(current *Account) error {
 		state.Account = current
 		if current.session(session.ID, now) != nil {
-			return ErrUnchanged // a write whose reply was lost
+			return ErrUnchanged // done already: the reply to the write was lost
 		}
 		if current.Disabled {
 			return ErrDisabled
@@ -260,7 +260,7 @@ func (a *Accounts) EndSession(ctx context.Context, id ID, sessionID string) erro
 			ended = true
 			return nil
 		case ended:
-			return ErrUnchanged // a write whose reply was lost
+			return ErrUnchanged // done already: the reply to the write was lost
 		}
 		return ErrSessionEnded
 	})

@@ -74,8 +74,8 @@
 // pauses between two tries, end when the context is canceled.
 //
 // While the server is down, each call waits that long and returns that the store is
-// unavailable. Calls succeed again by themselves when the server is back. A write whose reply was
-// lost is settled as [Store.Update] explains.
+// unavailable. Calls succeed again by themselves when the server is back. [Store.Update]
+// explains what happens if the reply to a write is lost.
 //
 // # Sizes
 //

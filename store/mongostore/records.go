@@ -29,7 +29,7 @@ const garbageAge = time.Hour
 
 // UpdateRecord is as [store.Backend] says. It handles lost replies, a missing majority and
 // concurrent writes as [Store.Update] does. But it returns an error of change at once,
-// without waiting for a majority. ErrUnchanged is no such error.
+// without waiting for a majority. Only ErrUnchanged waits for one.
 func (s *Store) UpdateRecord(ctx context.Context, key string, now time.Time, change func(*store.Record) error) error {
 	err := s.updateRecord(ctx, key, now, change)
 	if err == nil {

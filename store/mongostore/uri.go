@@ -125,7 +125,7 @@ func (l *location) secret(text string, decode func(string) (string, error)) bool
 	return err == nil
 }
 
-// redact returns an error whose text shows no secrets. The driver quotes hosts, options and
+// redact returns an error without secrets in its text. The driver quotes hosts, options and
 // values, and any of them may contain a secret. If the text has to change, the result wraps
 // no other error than that of a context.
 func (l *location) redact(err error) error {
