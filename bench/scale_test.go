@@ -112,13 +112,13 @@ func BenchmarkAccounts(b *testing.B) {
 	})
 	b.Run("boltstore", func(b *testing.B) {
 		path := b.TempDir() + "/bench.db"
-		backend, err := boltstore.Open(path)
+		backend, err := boltstore.Open(path, boltstore.Config{})
 		require.NoError(b, err)
 		defer func() { backend.Close() }()
 		refs := fill(b, backend, n)
 		// As after a restart: the check at the start has touched every page.
 		require.NoError(b, backend.Close())
-		backend, err = boltstore.Open(path)
+		backend, err = boltstore.Open(path, boltstore.Config{})
 		require.NoError(b, err)
 		info, err := os.Stat(path)
 		require.NoError(b, err)
@@ -165,7 +165,7 @@ func BenchmarkBoltWrites(b *testing.B) {
 	b.Run("bbolt.Update_1_caller", func(b *testing.B) {
 		// The same record in the same file, without anything around it.
 		path := b.TempDir() + "/bench.db"
-		backend, err := boltstore.Open(path)
+		backend, err := boltstore.Open(path, boltstore.Config{})
 		require.NoError(b, err)
 		key := fill(b, backend, 1)[0].AccountID
 		require.NoError(b, backend.Close())
@@ -185,7 +185,7 @@ func BenchmarkBoltWrites(b *testing.B) {
 	})
 	for _, callers := range []int{1, 8, 64} {
 		b.Run("boltstore_"+strconv.Itoa(callers)+"_callers", func(b *testing.B) {
-			backend, err := boltstore.Open(b.TempDir() + "/bench.db")
+			backend, err := boltstore.Open(b.TempDir()+"/bench.db", boltstore.Config{})
 			require.NoError(b, err)
 			defer backend.Close()
 			refs := fill(b, backend, callers)

@@ -219,7 +219,7 @@ func BenchmarkLogin(b *testing.B) {
 func BenchmarkConcurrentRefresh(b *testing.B) {
 	for _, callers := range []int{1, 8, 64} {
 		b.Run("boltstore/callers="+strconv.Itoa(callers), func(b *testing.B) {
-			backend, err := boltstore.Open(b.TempDir() + "/bench.db")
+			backend, err := boltstore.Open(b.TempDir()+"/bench.db", boltstore.Config{})
 			require.NoError(b, err)
 			defer backend.Close()
 			handler := ours(b, backend, clear{})

@@ -107,10 +107,10 @@ type Session struct {
 	RotationID int64 `bson:"rotation_id"`
 	// Used reports whether an access token of this generation has been accepted.
 	Used bool `bson:"used"`
-	// Recovered counts the lost replies since the last rotation: each one was made
+	// LostReplies counts the lost replies since the last rotation: each one was made
 	// good by a new generation. RecoveredAt is when the latest of these generations
 	// was issued. Both are zero if no reply was lost.
-	Recovered   int64     `bson:"recovered,omitempty"`
+	LostReplies int64     `bson:"recovered,omitempty"`
 	RecoveredAt time.Time `bson:"recovered_at,omitempty"`
 
 	Created time.Time `bson:"created"`
@@ -127,7 +127,7 @@ type Session struct {
 
 // Proven returns the generation whose refresh token was presented at the last
 // rotation, or 0 before the first rotation.
-func (s *Session) Proven() int64 { return s.Generation - 1 - s.Recovered }
+func (s *Session) Proven() int64 { return s.Generation - 1 - s.LostReplies }
 
 // Issued returns the time at which the current generation was issued.
 func (s *Session) Issued() time.Time {

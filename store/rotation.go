@@ -108,7 +108,7 @@ func elapsed(since, now time.Time) time.Duration { return max(0, now.Sub(since))
 // rotate moves on from the current generation, whose token was presented.
 func (s *Session) rotate(rotationID int64, now time.Time) {
 	s.Rotated = later(s.Issued(), now)
-	s.Recovered, s.RecoveredAt = 0, time.Time{}
+	s.LostReplies, s.RecoveredAt = 0, time.Time{}
 	s.next(rotationID)
 }
 
@@ -117,7 +117,7 @@ func (s *Session) rotate(rotationID int64, now time.Time) {
 // one minute open for ever.
 func (s *Session) again(rotationID int64, now time.Time) {
 	s.RecoveredAt = later(s.Issued(), now)
-	s.Recovered++
+	s.LostReplies++
 	s.next(rotationID)
 }
 

@@ -33,7 +33,7 @@ func newApp() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	backend, err := boltstore.Open("accounts.db") // or mongostore.Open, or memstore.New
+	backend, err := boltstore.Open("accounts.db", boltstore.Config{}) // or mongostore.Open, or memstore.New
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ func EachStore[T interface {
 }](t T, run func(t T, backend store.Backend)) {
 	t.Run("memstore", func(t T) { run(t, memstore.New()) })
 	t.Run("boltstore", func(t T) {
-		backend, err := boltstore.Open(filepath.Join(t.TempDir(), "test.db"))
+		backend, err := boltstore.Open(filepath.Join(t.TempDir(), "test.db"), boltstore.Config{})
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = backend.Close() })
 		run(t, backend)

@@ -72,7 +72,7 @@ func BenchmarkOpen(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "bench.db")
 	writeFormat1(b, path, accounts)
 	begun := time.Now()
-	backend, err := boltstore.Open(path)
+	backend, err := boltstore.Open(path, boltstore.Config{})
 	require.NoError(b, err)
 	require.NoError(b, backend.Close())
 	b.Logf("the upgrade took %s", time.Since(begun).Round(time.Millisecond))
@@ -82,7 +82,7 @@ func BenchmarkOpen(b *testing.B) {
 	for _, background := range []bool{false, true} {
 		b.Run(fmt.Sprint("background=", background), func(b *testing.B) {
 			for b.Loop() {
-				backend, err := boltstore.OpenWith(path, boltstore.Config{CheckInBackground: background})
+				backend, err := boltstore.Open(path, boltstore.Config{CheckInBackground: background})
 				require.NoError(b, err)
 				require.NoError(b, backend.Close())
 			}
@@ -92,7 +92,7 @@ func BenchmarkOpen(b *testing.B) {
 
 func benchStore(b *testing.B, accounts int) (*boltstore.Store, []store.ID) {
 	b.Helper()
-	backend, err := boltstore.Open(filepath.Join(b.TempDir(), "bench.db"))
+	backend, err := boltstore.Open(filepath.Join(b.TempDir(), "bench.db"), boltstore.Config{})
 	require.NoError(b, err)
 	b.Cleanup(func() { _ = backend.Close() })
 	now := time.Now().UTC().Truncate(time.Millisecond)

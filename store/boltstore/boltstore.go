@@ -29,7 +29,7 @@ import (
 )
 
 // Store is a [store.Backend] in a file. It is safe for concurrent use. Make it
-// with [Open] or [OpenWith].
+// with [Open].
 //
 // If somebody overwrites or truncates the file while it is open, a call may meet damage
 // that bbolt cannot recover from. After that every call returns [store.ErrUnavailable],

@@ -85,18 +85,18 @@ func TestOpenRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "test.db")
 			test.prepare(t, path)
-			_, err := boltstore.Open(path)
+			_, err := boltstore.Open(path, boltstore.Config{})
 			require.ErrorIs(t, err, test.want)
 			assert.ErrorContains(t, err, path)
 			assert.NotContains(t, err.Error(), "\n", "one sentence")
 		})
 	}
 	t.Run("directory", func(t *testing.T) {
-		_, err := boltstore.Open(t.TempDir())
+		_, err := boltstore.Open(t.TempDir(), boltstore.Config{})
 		require.Error(t, err)
 	})
 	t.Run("no such directory", func(t *testing.T) {
-		_, err := boltstore.Open(filepath.Join(t.TempDir(), "no", "such.db"))
+		_, err := boltstore.Open(filepath.Join(t.TempDir(), "no", "such.db"), boltstore.Config{})
 		require.ErrorIs(t, err, os.ErrNotExist)
 	})
 }

@@ -38,7 +38,7 @@ func crashAccount(writer, key, n int) *store.Account {
 // write, "begin WRITER KEY N KIND", and one after the write succeeded, "done WRITER KEY N
 // KIND". Kinds are put, delete and record.
 func writeUntilKilled(path string) error {
-	backend, err := boltstore.Open(path)
+	backend, err := boltstore.Open(path, boltstore.Config{})
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (c *crashState) apply(writer, key, n int, kind string) {
 // successful write or of a pending one. verify keeps the state that it finds.
 func (c *crashState) verify(t *testing.T, path string, pending map[string]string) (lost int) {
 	t.Helper()
-	backend, err := boltstore.Open(path)
+	backend, err := boltstore.Open(path, boltstore.Config{})
 	require.NoError(t, err, "a killed process leaves a whole file")
 	defer func() { require.NoError(t, backend.Close()) }()
 	for writer := range crashWriters {

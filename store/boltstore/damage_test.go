@@ -27,7 +27,7 @@ func (o *outcomes) try(t *testing.T, content []byte, accounts int, what string) 
 	path := filepath.Join(t.TempDir(), "damaged.db")
 	require.NoError(t, os.WriteFile(path, content, 0o600))
 	defer os.Remove(path)
-	backend, err := boltstore.Open(path)
+	backend, err := boltstore.Open(path, boltstore.Config{})
 	if err != nil {
 		assert.True(t, errors.Is(err, boltstore.ErrDamaged) || errors.Is(err, boltstore.ErrForeign) || errors.Is(err, boltstore.ErrNewer), "%s: got %v", what, err)
 		o.refused++
@@ -75,7 +75,7 @@ func TestFlippedHeaderBitIsRefused(t *testing.T) {
 			damaged[page*os.Getpagesize()+16+at] ^= 1 << (at % 8)
 			path := filepath.Join(t.TempDir(), "damaged.db")
 			require.NoError(t, os.WriteFile(path, damaged, 0o600))
-			_, err := boltstore.Open(path)
+			_, err := boltstore.Open(path, boltstore.Config{})
 			require.ErrorIs(t, err, boltstore.ErrDamaged, "byte %d of header %d", at, page)
 			assert.ErrorContains(t, err, "AcceptLostWrite")
 		}
@@ -97,11 +97,11 @@ func TestAcceptLostWrite(t *testing.T) {
 		require.NoError(t, err)
 		_, err = file.WriteAt([]byte{0xFF, 0xFF}, header*int64(os.Getpagesize())+16+30)
 		require.NoError(t, errors.Join(err, file.Close()))
-		_, err = boltstore.Open(path)
+		_, err = boltstore.Open(path, boltstore.Config{})
 		require.ErrorIs(t, err, boltstore.ErrDamaged)
 
 		var log bytes.Buffer
-		backend, err := boltstore.OpenWith(path, boltstore.Config{AcceptLostWrite: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		backend, err := boltstore.Open(path, boltstore.Config{AcceptLostWrite: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		require.NoError(t, err)
 		assert.Contains(t, log.String(), "level=WARN")
 		unavailable, wrong := answers(backend, accounts)
@@ -115,7 +115,7 @@ func TestAcceptLostWrite(t *testing.T) {
 			assert.NoError(t, err, "the older header leads nowhere new")
 		}
 		require.NoError(t, backend.Close())
-		backend, err = boltstore.Open(path)
+		backend, err = boltstore.Open(path, boltstore.Config{})
 		require.NoError(t, err, "the header was written anew")
 		require.NoError(t, backend.Close())
 		newest = int64(transaction(t, path) % 2)
@@ -168,9 +168,9 @@ func TestSwappedRecordsAreRefused(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "test.db")
 			require.NoError(t, os.WriteFile(path, content, 0o600))
 			edit(t, path, change)
-			_, err := boltstore.Open(path)
+			_, err := boltstore.Open(path, boltstore.Config{})
 			require.ErrorIs(t, err, boltstore.ErrDamaged)
-			_, err = boltstore.Open(path)
+			_, err = boltstore.Open(path, boltstore.Config{})
 			require.ErrorIs(t, err, boltstore.ErrDamaged, "the lock was released")
 		})
 	}

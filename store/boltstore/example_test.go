@@ -18,7 +18,7 @@ func Example() {
 	}
 	defer os.RemoveAll(directory)
 	path := filepath.Join(directory, "accounts.db")
-	backend, err := boltstore.Open(path)
+	backend, err := boltstore.Open(path, boltstore.Config{})
 	if err != nil {
 		panic(err)
 	}
@@ -34,7 +34,7 @@ func Example() {
 	fmt.Println(created)
 
 	// A file can be open only once.
-	_, err = boltstore.Open(path)
+	_, err = boltstore.Open(path, boltstore.Config{})
 	fmt.Println(errors.Is(err, boltstore.ErrInUse))
 	// Output:
 	// true
@@ -49,7 +49,7 @@ func ExampleStore_WriteTo() {
 		panic(err)
 	}
 	defer os.RemoveAll(directory)
-	backend, err := boltstore.Open(filepath.Join(directory, "accounts.db"))
+	backend, err := boltstore.Open(filepath.Join(directory, "accounts.db"), boltstore.Config{})
 	if err != nil {
 		panic(err)
 	}
@@ -75,7 +75,7 @@ func ExampleStore_WriteTo() {
 	}
 
 	// To check the backup, open it.
-	restored, err := boltstore.Open(path)
+	restored, err := boltstore.Open(path, boltstore.Config{})
 	if err != nil {
 		panic(err)
 	}

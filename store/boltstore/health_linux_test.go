@@ -43,7 +43,7 @@ func runWithFewAddresses(path string) error {
 	if err := syscall.Setrlimit(syscall.RLIMIT_AS, &syscall.Rlimit{Cur: size, Max: size}); err != nil {
 		return err
 	}
-	backend, err := boltstore.Open(path)
+	backend, err := boltstore.Open(path, boltstore.Config{})
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func runOnFullDisk(path string) error {
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
 		return err
 	}
-	backend, err := boltstore.Open(path)
+	backend, err := boltstore.Open(path, boltstore.Config{})
 	if err != nil {
 		return err
 	}

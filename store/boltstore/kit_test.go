@@ -26,7 +26,7 @@ var bg = context.Background()
 
 func open(t testing.TB, path string) *boltstore.Store {
 	t.Helper()
-	backend, err := boltstore.Open(path)
+	backend, err := boltstore.Open(path, boltstore.Config{})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = backend.Close() })
 	return backend

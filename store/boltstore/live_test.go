@@ -36,7 +36,7 @@ func TestLiveDamage(t *testing.T) {
 	for round := range rounds {
 		path := filepath.Join(t.TempDir(), "test.db")
 		require.NoError(t, os.WriteFile(path, content, 0o600))
-		backend, err := boltstore.OpenWith(path, boltstore.Config{Logger: slog.New(slog.DiscardHandler)})
+		backend, err := boltstore.Open(path, boltstore.Config{Logger: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)
 		file, err := os.OpenFile(path, os.O_RDWR, 0)
 		require.NoError(t, err)
@@ -86,7 +86,7 @@ func TestLiveDamage(t *testing.T) {
 		require.NoError(t, file.Truncate(0))
 		_, err = file.WriteAt(content, 0)
 		require.NoError(t, errors.Join(err, file.Close()))
-		restored, err := boltstore.Open(path)
+		restored, err := boltstore.Open(path, boltstore.Config{})
 		if assert.NoError(t, err, "round %d, %s: the lock was not released", round, kind) {
 			require.NoError(t, restored.Close())
 		}

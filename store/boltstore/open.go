@@ -18,7 +18,7 @@ import (
 	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
-// These are the reasons why Open and OpenWith refuse a file. Their errors wrap them.
+// These are the reasons why Open refuses a file. Their errors wrap them.
 var (
 	// ErrInUse means that another process has the file open.
 	ErrInUse = errors.New("the file is in use by another process")
@@ -34,9 +34,9 @@ var (
 
 // Config says how a file is opened. The zero value is what [Open] uses.
 type Config struct {
-	// CheckInBackground makes a program with a large file start sooner. OpenWith then
+	// CheckInBackground makes a program with a large file start sooner. Open then
 	// returns before the whole file is checked, and the check goes on in the
-	// background. Without it, OpenWith needs about a tenth of a second for 100,000
+	// background. Without it, Open needs about a tenth of a second for 100,000
 	// accounts if the system has the file in memory. Otherwise it needs as long as the
 	// disk takes to read the whole file.
 	//
@@ -77,10 +77,7 @@ const lockTimeout = time.Second
 //
 // Errors name the file. They match [ErrInUse], [ErrForeign], [ErrNewer], [ErrDamaged] or
 // an error of package os.
-func Open(path string) (*Store, error) { return OpenWith(path, Config{}) }
-
-// OpenWith does what [Open] does, with a configuration.
-func OpenWith(path string, config Config) (*Store, error) {
+func Open(path string, config Config) (*Store, error) {
 	if config.Logger == nil {
 		config.Logger = slog.Default()
 	}

@@ -51,7 +51,7 @@ func TestRefusedOpenReleasesLock(t *testing.T) {
 		damaged := bytes.Clone(content)
 		copy(damaged[at:], bytes.Repeat([]byte{0xA5}, 4096))
 		require.NoError(t, os.WriteFile(path, damaged, 0o600))
-		if backend, err := boltstore.Open(path); err == nil {
+		if backend, err := boltstore.Open(path, boltstore.Config{}); err == nil {
 			require.NoError(t, backend.Close()) // a free page
 		}
 		db, err := bbolt.Open(filepath.Join(t.TempDir(), "other.db"), 0o600, nil)
@@ -62,7 +62,7 @@ func TestRefusedOpenReleasesLock(t *testing.T) {
 		_, err = file.WriteAt(content, 0)
 		require.NoError(t, err)
 		require.NoError(t, file.Close())
-		backend, err := boltstore.Open(path)
+		backend, err := boltstore.Open(path, boltstore.Config{})
 		require.NoError(t, err, "page at %d", at)
 		require.NoError(t, backend.Close())
 	}
@@ -79,7 +79,7 @@ func (l logged) Write(line []byte) (int, error) {
 func openInBackground(t *testing.T, path string) (*boltstore.Store, logged) {
 	t.Helper()
 	lines := make(logged, 10)
-	backend, err := boltstore.OpenWith(path, boltstore.Config{CheckInBackground: true, Logger: slog.New(slog.NewTextHandler(lines, nil))})
+	backend, err := boltstore.Open(path, boltstore.Config{CheckInBackground: true, Logger: slog.New(slog.NewTextHandler(lines, nil))})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = backend.Close() })
 	return backend, lines
@@ -119,7 +119,7 @@ func TestCheckInBackground(t *testing.T) {
 		assert.ErrorIs(t, err, store.ErrUnavailable)
 		assert.ErrorIs(t, backend.Create(t.Context(), account(301)), store.ErrUnavailable)
 		require.NoError(t, backend.Close())
-		_, err = boltstore.Open(damagedPath)
+		_, err = boltstore.Open(damagedPath, boltstore.Config{})
 		assert.ErrorIs(t, err, boltstore.ErrDamaged, "and not in use")
 	})
 	t.Run("closed", func(t *testing.T) {
@@ -136,7 +136,7 @@ func TestCheckInBackground(t *testing.T) {
 			key, _ := tx.Bucket([]byte("names")).Cursor().First()
 			return tx.Bucket([]byte("names")).Delete(key)
 		})
-		_, err := boltstore.OpenWith(oldPath, boltstore.Config{CheckInBackground: true})
+		_, err := boltstore.Open(oldPath, boltstore.Config{CheckInBackground: true})
 		assert.ErrorIs(t, err, boltstore.ErrDamaged, "checked before")
 	})
 }

@@ -24,7 +24,7 @@ import (
 
 func init() {
 	children["upgrade"] = func(path string) error {
-		backend, err := boltstore.OpenWith(path, boltstore.Config{Logger: slog.New(slog.DiscardHandler)})
+		backend, err := boltstore.Open(path, boltstore.Config{Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			return err
 		}
@@ -177,7 +177,7 @@ func TestUpgradeRefusesDamage(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "test.db")
 			writeFormat1(t, path, 100)
 			edit(t, path, change)
-			_, err := boltstore.Open(path)
+			_, err := boltstore.Open(path, boltstore.Config{})
 			require.ErrorIs(t, err, boltstore.ErrDamaged)
 			format, _ := meta(t, path)
 			assert.Equal(t, 1, format)

@@ -27,7 +27,7 @@ func (b *countingBackend) FindByID(ctx context.Context, id store.ID) (*store.Acc
 // is func TestBackend(t *testing.T).
 func testCountingBackend(t *testing.T) {
 	storetest.Test(t, func(t *testing.T) store.Backend {
-		file, err := boltstore.Open(filepath.Join(t.TempDir(), "accounts.db"))
+		file, err := boltstore.Open(filepath.Join(t.TempDir(), "accounts.db"), boltstore.Config{})
 		if err != nil {
 			t.Fatal(err)
 		}
