@@ -10,12 +10,11 @@ import (
 	"time"
 )
 
-// attempts counts failed attempts of one kind by keys, in records of the backend that
-// every process shares. It is safe for concurrent use.
+// attempts counts failed attempts of one kind by keys. The counts are records of the
+// backend, so every process shares them. It is safe for concurrent use.
 //
-// An attempt is reserved in the memory of the process before its outcome is known, so
-// that many at once cannot all pass. Failures are written. A key that is blocked is
-// only read.
+// A caller reserves an attempt in the memory of the process before its outcome is known.
+// Otherwise many attempts at once could all pass.
 type attempts struct {
 	backend Backend
 	kind    string
@@ -44,8 +43,7 @@ func (t *tally) encode() []byte {
 	return binary.BigEndian.AppendUint64(value, uint64(millis(t.mark)))
 }
 
-// decodeTally reads a record. One that is absent, or that nobody here has written, is
-// empty.
+// decodeTally reads the value of a record. A value of another length counts as empty.
 func decodeTally(value []byte) (t tally) {
 	if len(value) == tallyBytes {
 		t.failures = int64(binary.BigEndian.Uint64(value))
@@ -69,8 +67,8 @@ func fromMillis(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-// attemptKey is the SHA-256 of what is counted, so that no heap of submitted names
-// grows in the backend.
+// attemptKey hashes what is counted, so that the backend does not collect the names that
+// were submitted. Such names are often passwords.
 func attemptKey(parts ...string) string {
 	hash := sha256.New()
 	for _, part := range parts {
@@ -80,7 +78,7 @@ func attemptKey(parts ...string) string {
 	return base64.RawURLEncoding.EncodeToString(hash.Sum(nil))
 }
 
-// reserve counts an attempt as under way and returns how many others were. The caller
+// reserve counts an attempt as under way, and returns how many others are. The caller
 // must call release.
 func (a *attempts) reserve(key string) (others int) {
 	a.mu.Lock()
@@ -112,8 +110,8 @@ func (a *attempts) read(ctx context.Context, key string) (t tally, err error) {
 	return t, unavailable("reading the count of attempts", err)
 }
 
-// write changes the record of a key, which expires after so long. The change is made
-// even if the caller hangs up: nobody must be able to stop the count.
+// write changes the record of a key, and keeps it for the given time. It writes even if
+// the caller hangs up: nobody must be able to stop the count.
 func (a *attempts) write(ctx context.Context, key string, keep time.Duration, change func(*tally)) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
 	defer cancel()

@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
-	"strings"
 	"time"
 )
 
@@ -22,9 +20,8 @@ import (
 // A user is not locked out by what others guess elsewhere: an address from which a
 // name has logged in before has a count of its own for that name.
 //
-// The counts are in the backend, so that all
-// processes share them. Several processes together may let through as many guesses
-// more as they check at the same moment.
+// The counts are in the backend, so that all processes share them. Several processes
+// together may let a few more guesses through: those that they check at the same moment.
 type Throttle struct {
 	// FreeFailures is how many logins of a name may fail without a wait. The default
 	// is 10; a negative number sets no limit for names.
@@ -51,7 +48,7 @@ const (
 	forgetFailures = 24 * time.Hour // after the last one
 	addressWindow  = time.Hour
 	rememberPair   = 90 * 24 * time.Hour
-	pairWrite      = 24 * time.Hour // a success is written at most so often
+	pairWrite      = 24 * time.Hour // between two writes of successes
 )
 
 func (t *Throttle) setDefaults() {
@@ -86,157 +83,7 @@ func (e *ThrottledError) Error() string {
 // Is makes the error match ErrThrottled.
 func (e *ThrottledError) Is(target error) bool { return target == ErrThrottled }
 
-// loginAttempt is one login under way, as the throttle sees it.
-type loginAttempt struct {
-	counts *attempts
-	rules  *Throttle
-
-	name, pair, address string // keys, empty where there is nothing to count
-	counted             string // the one of name and pair that counts this login
-	pairTally           tally
-	reserved            []string
-}
-
-var errShare = errors.New("too many logins from this address are under way")
-
-// beginLogin looks whether a login may go on to the password, and reserves it. The
-// error is a *ThrottledError, or an outage. Without an error the caller must call one
-// of failed, succeeded and abandoned.
-func (a *Accounts) beginLogin(ctx context.Context, username, address string) (_ *loginAttempt, err error) {
-	l := &loginAttempt{counts: a.attempts, rules: &a.throttle}
-	l.setKeys(username, address)
-	// Reserve before reading: whoever writes a failure after the read was still under
-	// way at the reservation, and is counted there.
-	othersOfName, othersOfPair, othersOfAddress := l.reserve(l.name), l.reserve(l.pair), l.reserve(l.address)
-	defer func() {
-		if err != nil {
-			l.abandoned()
-		}
-	}()
-	if l.address != "" {
-		if limit := l.rules.AddressPending; limit > 0 && othersOfAddress >= limit {
-			return nil, unavailable("logging in", errShare)
-		}
-		t, err := l.counts.read(ctx, l.address)
-		if err != nil {
-			return nil, err
-		}
-		if err := l.checkAddress(t, othersOfAddress); err != nil {
-			return nil, err
-		}
-	}
-	if l.name == "" {
-		return l, nil
-	}
-	t, err := l.counts.read(ctx, l.name)
-	if err != nil {
-		return nil, err
-	}
-	l.counted = l.name
-	others := othersOfName
-	if l.pair != "" {
-		if l.pairTally, err = l.counts.read(ctx, l.pair); err != nil {
-			return nil, err
-		}
-		if !l.pairTally.mark.IsZero() { // it has logged in from here before
-			unblocked := t.mark
-			l.counted, t, others = l.pair, l.pairTally, othersOfPair
-			if !t.last.After(unblocked) {
-				t.failures = 0
-			}
-		}
-	}
-	return l, l.checkName(t, others)
-}
-
-// setKeys: what nobody can be called is not counted by name.
-func (l *loginAttempt) setKeys(username, address string) {
-	network := networkOf(address)
-	if network != "" && (l.rules.AddressFailures > 0 || l.rules.AddressPending > 0) {
-		l.address = attemptKey("address", network)
-	}
-	if l.rules.FreeFailures < 0 {
-		return
-	}
-	prepare, kind := PrepareName, "name"
-	if strings.Contains(username, "@") {
-		prepare, kind = PrepareEmail, "email"
-	}
-	prepared, err := prepare(username)
-	if err != nil {
-		return
-	}
-	l.name = nameKey(kind, prepared)
-	if network != "" {
-		l.pair = attemptKey("pair", kind, prepared, network)
-	}
-}
-
-func nameKey(kind, prepared string) string { return attemptKey(kind, prepared) }
-
-// networkOf is what counts as one client address: an IPv4 address, or the /64 network
-// of an IPv6 address. It is empty for what is no address.
-func networkOf(address string) string {
-	parsed, err := netip.ParseAddr(address)
-	if err != nil {
-		return ""
-	}
-	parsed = parsed.Unmap().WithZone("")
-	if parsed.Is4() {
-		return parsed.String()
-	}
-	prefix, err := parsed.Prefix(64)
-	if err != nil {
-		return ""
-	}
-	return prefix.String()
-}
-
-func (l *loginAttempt) reserve(key string) (others int) {
-	if key == "" {
-		return 0
-	}
-	l.reserved = append(l.reserved, key)
-	return l.counts.reserve(key)
-}
-
-// checkAddress: the failures of an hour, which begins with the first.
-func (l *loginAttempt) checkAddress(t tally, others int) error {
-	if elapsed(t.mark, l.counts.clock()) >= addressWindow {
-		t.failures = 0
-	}
-	if l.rules.AddressFailures < 0 || t.failures+int64(others) < int64(l.rules.AddressFailures) {
-		return nil
-	}
-	if t.failures == 0 {
-		return &ThrottledError{time.Second} // others are under way
-	}
-	return &ThrottledError{max(time.Second, t.mark.Add(addressWindow).Sub(l.counts.clock()))}
-}
-
-// checkName: free failures first, then one attempt at a time with a wait between two.
-func (l *loginAttempt) checkName(t tally, others int) error {
-	free := int64(l.rules.FreeFailures)
-	if l.rules.forgets(t, l.counts.clock()) {
-		t.failures = 0
-	}
-	switch wait := l.rules.wait(t.failures); {
-	case l.rules.HardCap > 0 && t.failures+int64(others) >= int64(l.rules.HardCap):
-		return &ThrottledError{l.rules.MaxWait}
-	case t.failures+int64(others) < free:
-		return nil
-	case others > 0:
-		return &ThrottledError{max(wait, l.rules.FirstWait)}
-	default:
-		// A clock that went back makes nobody wait longer than the rule says.
-		if left := wait - elapsed(t.last, l.counts.clock()); left > 0 {
-			return &ThrottledError{left}
-		}
-	}
-	return nil
-}
-
-// wait is the wait after so many failures.
+// wait returns how long a name must wait after so many failures.
 func (t *Throttle) wait(failures int64) time.Duration {
 	over := failures - int64(t.FreeFailures)
 	if over < 0 {
@@ -249,74 +96,14 @@ func (t *Throttle) wait(failures int64) time.Duration {
 	return min(wait, t.MaxWait)
 }
 
-// forgets reports whether failures are so old that they do not count. Under a hard cap
-// none are.
+// forgets reports whether the failures are too old to count. Under a hard cap they
+// always count.
 func (t *Throttle) forgets(of tally, now time.Time) bool {
 	return t.HardCap == 0 && elapsed(of.last, now) >= forgetFailures
 }
 
-// failed counts the login. An error means that it could not be counted: the answer
-// must then not say that the password was wrong, or guesses would be free.
-func (l *loginAttempt) failed(ctx context.Context) error {
-	defer l.abandoned()
-	now := l.counts.clock()
-	var problems []error
-	if l.counted != "" {
-		keep := forgetFailures
-		if l.counted == l.pair {
-			keep = rememberPair
-		}
-		if l.rules.HardCap > 0 {
-			keep = hardCapKeep
-		}
-		problems = append(problems, l.counts.write(ctx, l.counted, keep, func(t *tally) {
-			if l.rules.forgets(*t, now) {
-				t.failures = 0
-			}
-			t.failures++
-			t.last = now
-		}))
-	}
-	if l.address != "" && l.rules.AddressFailures > 0 {
-		problems = append(problems, l.counts.write(ctx, l.address, addressWindow, func(t *tally) {
-			if elapsed(t.mark, now) >= addressWindow {
-				t.failures = 0
-			}
-			if t.failures == 0 {
-				t.mark = now
-			}
-			t.failures++
-			t.last = now
-		}))
-	}
-	return errors.Join(problems...)
-}
-
-// hardCapKeep is as good as for ever.
-const hardCapKeep = 100 * 365 * 24 * time.Hour
-
-// succeeded notes that the name has logged in from this address, at most daily unless
-// there are failures to forget. What cannot be noted is no reason to refuse.
-func (l *loginAttempt) succeeded(ctx context.Context) {
-	defer l.abandoned()
-	now := l.counts.clock()
-	if l.pair == "" || l.pairTally.failures == 0 && !l.pairTally.mark.IsZero() && elapsed(l.pairTally.mark, now) < pairWrite {
-		return
-	}
-	_ = l.counts.write(ctx, l.pair, rememberPair, func(t *tally) { *t = tally{mark: now} })
-}
-
-// abandoned gives up what was reserved: nobody knows what the outcome would have been.
-func (l *loginAttempt) abandoned() {
-	for _, key := range l.reserved {
-		l.counts.release(key)
-	}
-	l.reserved = nil
-}
-
-// Unblock forgets the failed logins of an account, by its name and by its e-mail. Those
-// of client addresses stay. It is for support: the user who is locked out can try again
-// at once.
+// Unblock forgets the failed logins of an account, by its name and by its e-mail. Use it
+// to help a user who is locked out. The failures of client addresses still count.
 func (a *Accounts) Unblock(ctx context.Context, id ID) error {
 	account, err := a.backend.FindByID(ctx, id)
 	if err != nil {
