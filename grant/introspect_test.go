@@ -1,6 +1,8 @@
 package grant_test
 
 import (
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,5 +78,33 @@ func TestIntrospectionAnswersWhoMayAsk(t *testing.T) {
 		assert.Equal(t, 400, ask("").status)
 		assert.Equal(t, 405, k.send("GET", "/introspect?token=x", "").status)
 		assert.Equal(t, 400, k.post("/introspect?token=x", "").status)
+	})
+}
+
+// FuzzIntrospection asks in every way. Whoever may not ask learns nothing.
+func FuzzIntrospection(f *testing.F) {
+	k := middlewaretest.New(f, middlewaretest.Config{})
+	handler := k.Server.IntrospectionHandler()
+	good := k.Token(k.Account("ada"))
+	asker := k.Token(k.Account("server", "introspect"))
+	f.Add("token="+good.AccessToken, "Bearer "+asker.AccessToken)
+	f.Add("token="+good.RefreshToken, "Bearer "+asker.AccessToken)
+	f.Add("token="+good.AccessToken, "Bearer "+good.AccessToken)
+	f.Add("token=x&token=y", "Basic YTpi")
+	f.Fuzz(func(t *testing.T, body, authorization string) {
+		request := httptest.NewRequest("POST", "/introspect", strings.NewReader(body))
+		request.Header.Set("Content-Type", formType)
+		if authorization != "" {
+			request.Header.Set("Authorization", authorization)
+		}
+		recorder := httptest.NewRecorder()
+		handler.ServeHTTP(recorder, request)
+		require.Contains(t, []int{200, 400, 401, 413}, recorder.Code)
+		if recorder.Code != 200 {
+			require.NotContains(t, recorder.Body.String(), "active")
+			return
+		}
+		require.True(t, strings.Contains(authorization, asker.AccessToken), authorization)
+		require.Equal(t, strings.Contains(recorder.Body.String(), `"active":true`), strings.Contains(recorder.Body.String(), "username"))
 	})
 }

@@ -207,10 +207,21 @@ type introspectionAnswer struct {
 	SessionID string   `json:"sid"`
 	ID        string   `json:"jti"`
 	Issuer    string   `json:"iss"`
-	Audience  []string `json:"aud"`
+	Audience  audience `json:"aud"`
 	IssuedAt  int64    `json:"iat"`
 	Expiry    int64    `json:"exp"`
 	Groups    []string `json:"groups"`
+}
+
+// audience is a JSON string or an array of them (RFC 7662 section 2.2).
+type audience []string
+
+func (a *audience) UnmarshalJSON(text []byte) error {
+	if text[0] == '"' {
+		*a = make([]string, 1)
+		return json.Unmarshal(text, &(*a)[0])
+	}
+	return json.Unmarshal(text, (*[]string)(a))
 }
 
 // post sends the question. Any answer but 200 is an outage: 401 means that this

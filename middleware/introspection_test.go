@@ -2,11 +2,14 @@ package middleware_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -188,4 +191,51 @@ func TestIntrospectionConfigurationErrorsNameEachField(t *testing.T) {
 		_, err := middleware.NewIntrospection(config)
 		assert.Error(t, err)
 	}
+}
+
+// answering is a transport that answers each question with one text.
+type answering string
+
+func (a answering) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(string(a)))}, nil
+}
+
+func introspect(t testing.TB, answer string) (*middleware.Caller, error) {
+	t.Helper()
+	introspection, err := middleware.NewIntrospection(middleware.IntrospectionConfig{
+		URL: "http://issuer", ClientID: "a", ClientSecret: "b", Client: &http.Client{Transport: answering(answer)},
+	})
+	require.NoError(t, err)
+	auth, err := middleware.New(middleware.Config{Verifier: introspection, Accounts: introspection, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	return auth.Authenticate(t.Context(), "abc")
+}
+
+// TestIntrospectionTakesBothFormsOfAudience: RFC 7662 section 2.2.
+func TestIntrospectionTakesBothFormsOfAudience(t *testing.T) {
+	for _, aud := range []string{`"api"`, `["api","other"]`, `[]`, `null`} {
+		caller, err := introspect(t, `{"active":true,"sub":"65f0c0ffee65f0c0ffee0001","exp":4102444800,"aud":`+aud+`}`)
+		require.NoError(t, err, aud)
+		assert.Equal(t, "65f0c0ffee65f0c0ffee0001", caller.AccountID.Hex())
+	}
+}
+
+func FuzzIntrospectionAnswer(f *testing.F) {
+	f.Add(`{"active":true,"sub":"65f0c0ffee65f0c0ffee0001","exp":4102444800,"aud":"api","groups":["b","a"]}`)
+	f.Add(`{"active":false}`)
+	f.Add(`{"active":true,"aud":[1]}`)
+	f.Fuzz(func(t *testing.T, answer string) {
+		caller, err := introspect(t, answer)
+		if err != nil {
+			var failure *middleware.Error
+			require.ErrorAs(t, err, &failure)
+			require.Contains(t, []int{401, 503}, failure.Status)
+			return
+		}
+		var members map[string]any
+		require.NoError(t, json.Unmarshal([]byte(answer), &members))
+		require.Equal(t, true, members["active"])
+		require.Len(t, members["sub"], 24)
+		require.NotNil(t, caller.Account)
+	})
 }

@@ -206,3 +206,19 @@ func TestRandomDamageNeverPanics(t *testing.T) {
 	t.Logf("%+v", o)
 	assert.Greater(t, o.refused, 100)
 }
+
+// FuzzDamage overwrites a part of a file. The file must be refused, or every read must return
+// the right result or ErrUnavailable.
+func FuzzDamage(f *testing.F) {
+	const accounts = 20
+	content := filled(f, accounts)
+	f.Add(uint32(0), []byte{0})
+	f.Add(uint32(4096+24), []byte("\xff\xff\xff\xff"))
+	f.Add(uint32(3*4096), []byte("\x03\x00\x00\x00\x00\x00\x00\x00\x02\x00"))
+	f.Fuzz(func(t *testing.T, at uint32, patch []byte) {
+		damaged := bytes.Clone(content)
+		copy(damaged[int(at)%len(damaged):], patch)
+		var o outcomes
+		o.try(t, damaged, accounts, fmt.Sprintf("%x at %d", patch, at))
+	})
+}
