@@ -60,6 +60,14 @@ func (f *addressFinder) isTrusted(address string) bool {
 	return false
 }
 
+// plainNetwork returns an IPv4 network as such, also if it was written as one of IPv6.
+func plainNetwork(network netip.Prefix) netip.Prefix {
+	if network.Addr().Is4In6() && network.Bits() >= 96 {
+		network = netip.PrefixFrom(network.Addr().Unmap(), network.Bits()-96)
+	}
+	return network.Masked()
+}
+
 // parseHop reads an address, which some proxies write with a port.
 func parseHop(text string) (address string, ok bool) {
 	text = strings.TrimSpace(text)

@@ -17,7 +17,7 @@ import (
 )
 
 func TestClientAddress(t *testing.T) {
-	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	trusted := []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104"), netip.MustParsePrefix("::1/128")}
 	for name, test := range map[string]struct {
 		peer      string
 		forwarded []string

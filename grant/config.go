@@ -50,6 +50,11 @@ type Config struct {
 	// Approve, if set, is asked once the password was found right, before the
 	// session starts. If it returns an *Error, that is the answer: for example that
 	// a second factor is missing. Any other error is answered with 503.
+	//
+	// A refusal does not count as a failed login, unless its Err is or wraps
+	// store.ErrCredentials. Set that for a wrong code of a second factor: else it can be
+	// guessed without limit. Approve sees the request's context. A handler around the
+	// endpoint can put there what the client sends besides, for example in a header.
 	Approve func(ctx context.Context, account *store.Account, request PasswordRequest) error
 	// Event, if set, is called with what happens, on the goroutine of the request.
 	// The default writes to Logger.
@@ -93,8 +98,14 @@ func NewServer(config Config) (*Server, error) {
 			config.Logger.LogAttrs(ctx, event.level(), string(event.Type), event.attributes()...)
 		}
 	}
+	networks := make([]netip.Prefix, len(config.TrustedProxies))
+	for i, network := range config.TrustedProxies {
+		if networks[i] = plainNetwork(network); !networks[i].IsValid() {
+			problems = append(problems, fmt.Sprintf("TrustedProxies[%d] is no network", i))
+		}
+	}
 	if config.ClientAddress == nil {
-		config.ClientAddress = (&addressFinder{trusted: config.TrustedProxies, logger: config.Logger}).find
+		config.ClientAddress = (&addressFinder{trusted: networks, logger: config.Logger}).find
 	} else if len(config.TrustedProxies) > 0 {
 		problems = append(problems, "TrustedProxies has no effect where ClientAddress is set")
 	}

@@ -100,7 +100,7 @@ func (s *Server) password(ctx context.Context, request PasswordRequest, client *
 	}
 	state, err := s.config.Accounts.Login(ctx, login)
 	switch {
-	case refusal != nil:
+	case refusal != nil && errors.Is(err, refusal):
 		return nil, refusal
 	case err != nil:
 		return nil, s.loginFailed(ctx, request.Origin, err)

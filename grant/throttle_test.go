@@ -12,8 +12,27 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/oauthsv/oauthsv/grant"
+	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/store/memstore"
 )
+
+// TestSecondFactorCanBeThrottled: Approve says which of its refusals are failed logins.
+func TestSecondFactorCanBeThrottled(t *testing.T) {
+	server, _ := newServer(t, memstore.New(), func(c *grant.Config) {
+		c.Approve = func(context.Context, *store.Account, grant.PasswordRequest) error {
+			return &grant.Error{Code: "wrong_code", Description: "wrong code", Status: 403, Err: store.ErrCredentials}
+		}
+	})
+	statuses := map[int]int{}
+	for range 30 {
+		request := httptest.NewRequest("POST", "/token", strings.NewReader(passwordForm))
+		request.Header.Set("Content-Type", formType)
+		recorder := httptest.NewRecorder()
+		server.TokenHandler().ServeHTTP(recorder, request)
+		statuses[recorder.Code]++
+	}
+	assert.Equal(t, map[int]int{403: 10, 429: 20}, statuses)
+}
 
 // TestTooManyFailedLogins: the answer is the same whether an account has the name or
 // not, byte for byte.

@@ -19,6 +19,7 @@ type Accounts struct {
 	refreshTTL  time.Duration
 	sessionTTL  time.Duration
 	rotation    rotation
+	windowIsTTL bool // the lost reply window is as long as the token lives
 	maxSessions int
 	clock       func() time.Time
 	cache       *accountCache // nil if it is off
@@ -43,7 +44,7 @@ type NewAccount struct {
 	// characters. See the example of PasswordHasher for hashes of another kind.
 	PasswordHash string
 	// NoPassword makes an account that cannot log in with a password, such as a
-	// service account. Start its sessions with [Accounts.StartSession].
+	// service account. Give it tokens with the method Issue of grant.Server.
 	NoPassword bool
 	// Groups are the groups that the account starts in.
 	Groups []string
@@ -193,12 +194,21 @@ func (a *Accounts) SetPassword(ctx context.Context, id ID, newPassword string) e
 
 // ChangePassword does what [Accounts.SetPassword] does, for a user who knows the old
 // password. It returns an error that matches [ErrCredentials] if the old password is
-// wrong.
+// wrong, and a *[ThrottledError] if too many checks have failed, see Config.Throttle.
 func (a *Accounts) ChangePassword(ctx context.Context, id ID, oldPassword, newPassword string) error {
 	prepared, err := preparePassword(newPassword)
 	if err != nil {
 		return err
 	}
+	attempt, err := a.beginCheck(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer attempt.abandoned()
+	return attempt.end(ctx, a.changePassword(ctx, id, oldPassword, prepared))
+}
+
+func (a *Accounts) changePassword(ctx context.Context, id ID, oldPassword, prepared string) error {
 	old, err := preparePassword(oldPassword)
 	if err != nil {
 		return &CredentialsError{AccountID: id, Err: err}
@@ -235,8 +245,11 @@ func (a *Accounts) ChangePassword(ctx context.Context, id ID, oldPassword, newPa
 			}
 			return &CredentialsError{AccountID: id, Err: errHashReplaced}
 		})
-		if !isHashReplaced(err) || attempt == loginAttempts {
+		switch {
+		case !isHashReplaced(err):
 			return err
+		case attempt == loginAttempts:
+			return unavailable("changing the password", errHashReplaced)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,11 +22,21 @@ type attempts struct {
 	clock   func() time.Time
 
 	mu      sync.Mutex
-	pending map[string]int
+	pending map[string]*pending
+
+	// broken is set while the backend can be read and not written: then nothing counts
+	// what a guess costs.
+	broken atomic.Bool
+}
+
+// pending is what is under way of a key.
+type pending struct {
+	count int
+	ended chan struct{} // closed when the next of them ends
 }
 
 func newAttempts(backend Backend, kind string, clock func() time.Time) *attempts {
-	return &attempts{backend: backend, kind: kind, clock: clock, pending: make(map[string]int)}
+	return &attempts{backend: backend, kind: kind, clock: clock, pending: make(map[string]*pending)}
 }
 
 // tally is what the record of a key says.
@@ -83,15 +94,41 @@ func attemptKey(parts ...string) string {
 func (a *attempts) reserve(key string) (others int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	others = a.pending[key]
-	a.pending[key] = others + 1
-	return others
+	p := a.pending[key]
+	if p == nil {
+		p = &pending{ended: make(chan struct{})}
+		a.pending[key] = p
+	}
+	p.count++
+	return p.count - 1
 }
 
+// release ends an attempt and wakes up those who wait for one to end.
 func (a *attempts) release(key string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.pending[key]--; a.pending[key] <= 0 {
+	p := a.pending[key]
+	close(p.ended)
+	p.ended = make(chan struct{})
+	a.drop(key, p)
+}
+
+// giveWay takes a reservation back. The channel is closed when it is worth to reserve
+// again: when another attempt has ended, or at once if there is none.
+func (a *attempts) giveWay(key string) (ended <-chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p := a.pending[key]
+	ended = p.ended
+	if p.count == 1 {
+		close(p.ended)
+	}
+	a.drop(key, p)
+	return ended
+}
+
+func (a *attempts) drop(key string, p *pending) {
+	if p.count--; p.count == 0 {
 		delete(a.pending, key)
 	}
 }
@@ -122,8 +159,18 @@ func (a *attempts) write(ctx context.Context, key string, keep time.Duration, ch
 		r.Value, r.Expires = t.encode(), now.Add(keep)
 		return nil
 	})
+	a.broken.Store(err != nil)
 	if err != nil {
 		return unavailable("counting an attempt", err)
 	}
 	return nil
+}
+
+// checkWritable returns an error while attempts cannot be counted: after a write that
+// failed, until one works.
+func (a *attempts) checkWritable(ctx context.Context) error {
+	if !a.broken.Load() {
+		return nil
+	}
+	return a.write(ctx, "probe", time.Minute, func(*tally) {})
 }

@@ -77,11 +77,11 @@ func (c *accountCache) youngerThan(age time.Duration, id ID, now time.Time) *Acc
 }
 
 // fetch asks the backend. Callers who ask at the same time share one read.
-func (c *accountCache) fetch(ctx context.Context, id ID) (*Account, error) {
+func (c *accountCache) fetch(ctx context.Context, id ID) (account *Account, shared bool, err error) {
 	for {
 		found, err, shared := c.flights.Do(string(id[:]), func() (any, error) { return c.read(ctx, id) })
 		if err == nil {
-			return found.(*Account), nil
+			return found.(*Account), shared, nil
 		}
 		// The context that ended may be that of another caller, who did the read. (If
 		// the backend's own deadline passed, the error matches ErrUnavailable.)
@@ -89,9 +89,13 @@ func (c *accountCache) fetch(ctx context.Context, id ID) (*Account, error) {
 		if shared && theirs && ctx.Err() == nil {
 			continue
 		}
-		return nil, err
+		return nil, shared, err
 	}
 }
+
+// startAnew makes the next fetch begin a read of its own. A read that is under way may be
+// older than what the caller must see.
+func (c *accountCache) startAnew(id ID) { c.flights.Forget(string(id[:])) }
 
 func (c *accountCache) read(ctx context.Context, id ID) (*Account, error) {
 	stripe := c.stripe(id)

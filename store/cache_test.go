@@ -255,3 +255,26 @@ func TestCacheOthersContext(t *testing.T) {
 	<-first
 	assert.NoError(t, <-second)
 }
+
+// TestCacheJoinsNoReadFromBeforeALogin: a read begins, then the account logs in at another
+// process, then the new token comes. The old read must not refuse it.
+func TestCacheJoinsNoReadFromBeforeALogin(t *testing.T) {
+	k, backend, ref := newCached(t, store.Config{})
+	other := newKit(t, store.Config{Backend: backend.Backend})
+	hold := make(chan struct{})
+	backend.hold.Store(&hold)
+	first := make(chan error)
+	go func() { first <- k.authenticate(t, ref) }()
+	<-backend.held
+	backend.hold.Store(nil)
+	fresh := other.login(t, other.find(t, ref.AccountID))
+	require.NoError(t, other.AddToGroup(t.Context(), ref.AccountID, "g"))
+	second := make(chan error)
+	go func() { second <- k.authenticate(t, fresh) }()
+	account, err := k.FindBySessionFresh(t.Context(), ref, nil)
+	require.NoError(t, err)
+	assert.True(t, account.InGroup("g"), "a fresh look joins nobody")
+	close(hold)
+	assert.NoError(t, <-first)
+	assert.NoError(t, <-second)
+}

@@ -126,6 +126,7 @@ func NewAccounts(config Config) (*Accounts, error) {
 	config.RefreshTTL = cmp.Or(config.RefreshTTL, 30*24*time.Hour)
 	config.SessionTTL = cmp.Or(config.SessionTTL, 90*24*time.Hour)
 	config.ReuseInterval = cmp.Or(config.ReuseInterval, 10*time.Second)
+	windowIsTTL := config.LostReplyWindow == 0
 	config.LostReplyWindow = cmp.Or(config.LostReplyWindow, config.RefreshTTL)
 	config.MaxSessions = cmp.Or(config.MaxSessions, 32)
 	config.CacheSize = cmp.Or(config.CacheSize, 100_000)
@@ -165,6 +166,7 @@ func NewAccounts(config Config) (*Accounts, error) {
 		refreshTTL:  config.RefreshTTL,
 		sessionTTL:  config.SessionTTL,
 		rotation:    rotation{config.ReuseInterval, config.LostReplyWindow},
+		windowIsTTL: windowIsTTL,
 		maxSessions: config.MaxSessions,
 		clock:       config.Now,
 		throttle:    config.Throttle,

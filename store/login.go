@@ -36,18 +36,9 @@ func (a *Accounts) Login(ctx context.Context, login Login) (*SessionState, error
 	if err != nil {
 		return nil, err
 	}
+	defer attempt.abandoned() // also if Approve panics
 	state, err := a.login(ctx, login)
-	switch {
-	case err == nil:
-		attempt.succeeded(ctx)
-	case errors.Is(err, ErrCredentials):
-		if uncounted := attempt.failed(ctx); uncounted != nil {
-			return nil, uncounted
-		}
-	default:
-		attempt.abandoned()
-	}
-	return state, err
+	return state, attempt.end(ctx, err)
 }
 
 func (a *Accounts) login(ctx context.Context, login Login) (*SessionState, error) {
@@ -67,8 +58,10 @@ func (a *Accounts) login(ctx context.Context, login Login) (*SessionState, error
 		switch {
 		case Refused(err): // the account was disabled or removed a moment ago
 			return nil, &CredentialsError{AccountID: account.ID, Err: err}
-		case !isHashReplaced(err), attempt == loginAttempts:
+		case !isHashReplaced(err):
 			return state, err
+		case attempt == loginAttempts:
+			return nil, unavailable("logging in", errHashReplaced)
 		}
 	}
 }
@@ -104,8 +97,11 @@ func (a *Accounts) VerifyPassword(ctx context.Context, username, pass string) (*
 		if outdated {
 			account, err = a.rehash(ctx, account, prepared)
 		}
-		if !isHashReplaced(err) || attempt == loginAttempts {
+		switch {
+		case !isHashReplaced(err):
 			return account, err
+		case attempt == loginAttempts: // the password was right each time
+			return nil, unavailable("checking the password", errHashReplaced)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -15,60 +16,109 @@ type loginAttempt struct {
 
 	name, pair, address string // keys, empty where there is nothing to count
 	counted             string // the one of name and pair that counts this login
+	nameTally           tally
 	pairTally           tally
 	reserved            []string
 }
 
-var errShare = errors.New("too many logins from this address are under way")
+var (
+	errShare  = errors.New("too many logins from this address are under way")
+	errOthers = errors.New("too many logins of this name are under way")
+)
+
+// waitForOthers is how long a login waits for others of the same name. They may all have
+// the right password: a service with many workers, for example.
+const waitForOthers = 10 * time.Second
 
 // beginLogin decides whether a login may check its password, and reserves it. The error
 // is a *ThrottledError or an outage. If there is no error, the caller must call failed,
 // succeeded or abandoned.
-func (a *Accounts) beginLogin(ctx context.Context, username, address string) (_ *loginAttempt, err error) {
+func (a *Accounts) beginLogin(ctx context.Context, username, address string) (*loginAttempt, error) {
 	l := &loginAttempt{counts: a.attempts, rules: &a.throttle}
 	l.setKeys(username, address)
-	// Reserve before reading. A login that writes its failure after the read was still
-	// under way at the reservation, and is among the others there.
-	othersOfName, othersOfPair, othersOfAddress := l.reserve(l.name), l.reserve(l.pair), l.reserve(l.address)
+	return l, l.begin(ctx)
+}
+
+// beginCheck is beginLogin for the current password of an account that is known.
+func (a *Accounts) beginCheck(ctx context.Context, id ID) (*loginAttempt, error) {
+	l := &loginAttempt{counts: a.attempts, rules: &a.throttle}
+	if a.throttle.FreeFailures > 0 {
+		l.name = attemptKey("account", id.Hex())
+	}
+	return l, l.begin(ctx)
+}
+
+func (l *loginAttempt) begin(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
 			l.abandoned()
 		}
 	}()
-	if l.address != "" {
-		if limit := l.rules.AddressPending; limit > 0 && othersOfAddress >= limit {
-			return nil, unavailable("logging in", errShare)
+	if err := l.counts.checkWritable(ctx); err != nil {
+		return err
+	}
+	if err := l.beginAddress(ctx); err != nil || l.name == "" {
+		return err
+	}
+	timer := time.NewTimer(waitForOthers)
+	defer timer.Stop()
+	for {
+		err := l.beginName(ctx)
+		if !errors.Is(err, errOthers) {
+			return err
 		}
-		t, err := l.counts.read(ctx, l.address)
-		if err != nil {
-			return nil, err
-		}
-		if err := l.checkAddress(t, othersOfAddress); err != nil {
-			return nil, err
+		ended := l.giveWay()
+		select {
+		case <-ended:
+		case <-timer.C:
+			return unavailable("logging in", errOthers)
+		case <-ctx.Done():
+			return unavailable("logging in", ctx.Err())
 		}
 	}
-	if l.name == "" {
-		return l, nil
+}
+
+func (l *loginAttempt) beginAddress(ctx context.Context) error {
+	if l.address == "" {
+		return nil
 	}
-	t, err := l.counts.read(ctx, l.name)
+	others := l.reserve(l.address)
+	if limit := l.rules.AddressPending; limit > 0 && others >= limit {
+		return unavailable("logging in", errShare)
+	}
+	t, err := l.counts.read(ctx, l.address)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	return l.checkAddress(t, others)
+}
+
+func (l *loginAttempt) beginName(ctx context.Context) (err error) {
+	// Reserve before reading. A login that writes its failure after the read was still
+	// under way at the reservation, and is among the others there.
+	others, othersOfPair := l.reserve(l.name), l.reserve(l.pair)
+	if l.nameTally, err = l.counts.read(ctx, l.name); err != nil {
+		return err
+	}
+	t := l.nameTally
 	l.counted = l.name
-	others := othersOfName
 	if l.pair != "" {
 		if l.pairTally, err = l.counts.read(ctx, l.pair); err != nil {
-			return nil, err
+			return err
 		}
 		if !l.pairTally.mark.IsZero() { // it has logged in from here before
-			unblocked := t.mark
 			l.counted, t, others = l.pair, l.pairTally, othersOfPair
-			if !t.last.After(unblocked) {
-				t.failures = 0
-			}
+			l.forgetUnblocked(&t)
 		}
 	}
-	return l, l.checkName(t, others)
+	return l.checkName(t, others)
+}
+
+// forgetUnblocked forgets the failures of a pair that happened before Unblock.
+func (l *loginAttempt) forgetUnblocked(t *tally) {
+	if !t.last.After(l.nameTally.mark) {
+		t.failures = 0
+	}
 }
 
 // setKeys makes the keys to count by. A username that no account can have is counted by
@@ -115,6 +165,20 @@ func networkOf(address string) string {
 	return prefix.String()
 }
 
+// giveWay takes back the reservations of name and pair, so that other logins can end.
+func (l *loginAttempt) giveWay() (ended <-chan struct{}) {
+	for _, key := range []string{l.name, l.pair} {
+		if key == "" {
+			continue
+		}
+		if at := l.counts.giveWay(key); key == l.counted {
+			ended = at
+		}
+		l.reserved = slices.DeleteFunc(l.reserved, func(k string) bool { return k == key })
+	}
+	return ended
+}
+
 func (l *loginAttempt) reserve(key string) (others int) {
 	if key == "" {
 		return 0
@@ -125,7 +189,8 @@ func (l *loginAttempt) reserve(key string) (others int) {
 
 // checkAddress limits the failures in an hour. The hour begins with the first failure.
 func (l *loginAttempt) checkAddress(t tally, others int) error {
-	if elapsed(t.mark, l.counts.clock()) >= addressWindow {
+	now := l.counts.clock()
+	if l.rules.hourIsOver(t, now) {
 		t.failures = 0
 	}
 	if l.rules.AddressFailures < 0 || t.failures+int64(others) < int64(l.rules.AddressFailures) {
@@ -134,30 +199,43 @@ func (l *loginAttempt) checkAddress(t tally, others int) error {
 	if t.failures == 0 {
 		return &ThrottledError{time.Second} // others are under way
 	}
-	return &ThrottledError{max(time.Second, t.mark.Add(addressWindow).Sub(l.counts.clock()))}
+	return &ThrottledError{min(addressWindow, max(time.Second, t.mark.Add(addressWindow).Sub(now)))}
 }
 
 // checkName lets the free failures through. After them it lets one attempt through at a
-// time, with a wait between two.
+// time, with a wait between two. It returns errOthers if nothing but the logins under way
+// is in the way.
 func (l *loginAttempt) checkName(t tally, others int) error {
-	free := int64(l.rules.FreeFailures)
-	if l.rules.forgets(t, l.counts.clock()) {
+	now := l.counts.clock()
+	if l.rules.forgets(t, now) {
 		t.failures = 0
 	}
-	switch wait := l.rules.wait(t.failures); {
-	case l.rules.HardCap > 0 && t.failures+int64(others) >= int64(l.rules.HardCap):
+	free, limit := int64(l.rules.FreeFailures), int64(l.rules.HardCap)
+	switch left := l.rules.left(t, now); {
+	case limit > 0 && t.failures >= limit:
 		return &ThrottledError{l.rules.MaxWait}
-	case t.failures+int64(others) < free:
-		return nil
-	case others > 0:
-		return &ThrottledError{max(wait, l.rules.FirstWait)}
-	default:
-		// A clock that went back makes nobody wait longer than the rule says.
-		if left := wait - elapsed(t.last, l.counts.clock()); left > 0 {
-			return &ThrottledError{left}
-		}
+	case left > 0:
+		return &ThrottledError{left}
+	case limit > 0 && t.failures+int64(others) >= limit, t.failures < free && t.failures+int64(others) >= free:
+		return errOthers
+	case t.failures >= free && others > 0:
+		return &ThrottledError{l.rules.FirstWait}
 	}
 	return nil
+}
+
+// end counts the outcome of a login, and returns its error. If a failure could not be
+// counted, it returns that error instead.
+func (l *loginAttempt) end(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		l.succeeded(ctx)
+	case errors.Is(err, ErrCredentials):
+		if uncounted := l.failed(ctx); uncounted != nil {
+			return uncounted
+		}
+	}
+	return err
 }
 
 // failed counts the login. If it returns an error, the login was not counted. The answer
@@ -178,13 +256,16 @@ func (l *loginAttempt) failed(ctx context.Context) error {
 			if l.rules.forgets(*t, now) {
 				t.failures = 0
 			}
+			if l.counted == l.pair {
+				l.forgetUnblocked(t)
+			}
 			t.failures++
 			t.last = now
 		}))
 	}
 	if l.address != "" && l.rules.AddressFailures > 0 {
 		problems = append(problems, l.counts.write(ctx, l.address, addressWindow, func(t *tally) {
-			if elapsed(t.mark, now) >= addressWindow {
+			if l.rules.hourIsOver(*t, now) {
 				t.failures = 0
 			}
 			if t.failures == 0 {
@@ -197,15 +278,17 @@ func (l *loginAttempt) failed(ctx context.Context) error {
 	return errors.Join(problems...)
 }
 
-// hardCapKeep stands for ever.
-const hardCapKeep = 100 * 365 * 24 * time.Hour
-
 // succeeded remembers that the name has logged in from this address. It writes at most
 // once a day, unless there are failures to forget. A write that fails is no reason to
 // refuse the login.
 func (l *loginAttempt) succeeded(ctx context.Context) {
 	defer l.abandoned()
 	now := l.counts.clock()
+	// The failures of a name outlive a success elsewhere: a guesser must not gain by it.
+	// They end where the name alone is counted, and where a hard cap counts in a row.
+	if l.counted != "" && l.counted == l.name && l.nameTally.failures > 0 && (l.pair == "" || l.rules.HardCap > 0) {
+		_ = l.counts.write(ctx, l.name, rememberPair, func(t *tally) { *t = tally{mark: t.mark} })
+	}
 	if l.pair == "" || l.pairTally.failures == 0 && !l.pairTally.mark.IsZero() && elapsed(l.pairTally.mark, now) < pairWrite {
 		return
 	}

@@ -150,3 +150,20 @@ func TestStartSessionNeedsFreshProof(t *testing.T) {
 	require.NoError(t, k.Remove(ctx, account.ID))
 	assert.ErrorIs(t, start(account), store.ErrNotFound)
 }
+
+// TestHashThatNeverRestsIsAnOutage: two processes with different costs may replace each
+// other's hash at each login. The right password is not called wrong for that, nor counted.
+func TestHashThatNeverRestsIsAnOutage(t *testing.T) {
+	old := newKit(t, store.Config{})
+	account := old.create(t, "ada")
+	hasher, err := password.New(password.Config{Memory: 8, Iterations: 1})
+	require.NoError(t, err)
+	k := newKit(t, store.Config{Backend: old.backend, Passwords: &replacingHasher{hasher, func() {
+		assert.NoError(t, old.SetPassword(context.Background(), account.ID, "secret"))
+	}}})
+	for range 12 {
+		_, err = k.Login(t.Context(), store.Login{Username: "ada", Password: "secret", Session: store.NewSession{ClientID: "app"}})
+		assert.ErrorIs(t, err, store.ErrUnavailable)
+		assert.NotErrorIs(t, err, store.ErrCredentials)
+	}
+}

@@ -28,6 +28,10 @@ import (
 func (a *Accounts) RefreshSession(ctx context.Context, ref SessionRef, lifetimes Lifetimes) (*SessionState, error) {
 	now := a.now()
 	rotationID := newRotationID()
+	rules := a.rotation
+	if a.windowIsTTL {
+		rules.lostReplyWindow = cmp.Or(lifetimes.Refresh, rules.lostReplyWindow)
+	}
 	state := new(SessionState)
 	var done verdict // about the record as it was read last
 	err := a.backend.Update(ctx, ref.AccountID, func(account *Account) error {
@@ -44,7 +48,7 @@ func (a *Accounts) RefreshSession(ctx context.Context, ref SessionRef, lifetimes
 			state.Session, state.Recovered = *session, done == again
 			return ErrUnchanged
 		}
-		switch done = a.rotation.judge(session, ref.Generation, now); done {
+		switch done = rules.judge(session, ref.Generation, now); done {
 		case replay:
 			state.Session, state.Replayed = *session, true
 			return ErrUnchanged

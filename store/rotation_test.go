@@ -303,3 +303,20 @@ func TestUnavailableBackend(t *testing.T) {
 	require.Error(t, err)
 	assert.False(t, errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrSessionEnded))
 }
+
+// TestLostReplyWindowFollowsTheToken: by default the window is as long as the token lives,
+// which may be a client's own time.
+func TestLostReplyWindowFollowsTheToken(t *testing.T) {
+	long := store.Lifetimes{Refresh: 90 * 24 * time.Hour, Session: store.Off}
+	for window, want := range map[time.Duration]error{0: nil, 30 * 24 * time.Hour: store.ErrRefreshReused} {
+		k := newKit(t, store.Config{LostReplyWindow: window})
+		state, err := k.StartSession(t.Context(), k.create(t, "ada"), store.NewSession{ClientID: "app", Lifetimes: long})
+		require.NoError(t, err)
+		ref := store.SessionRef{AccountID: state.Account.ID, SessionID: state.Session.ID, Generation: 1}
+		_, err = k.RefreshSession(t.Context(), ref, long)
+		require.NoError(t, err)
+		k.now = k.now.Add(80 * 24 * time.Hour)
+		_, err = k.RefreshSession(t.Context(), ref, long)
+		assert.ErrorIs(t, err, want)
+	}
+}

@@ -164,15 +164,29 @@ func (a *Accounts) FindBySessionFresh(ctx context.Context, ref SessionRef, seen 
 	if a.cache == nil {
 		return seen, nil
 	}
+	a.cache.startAnew(ref.AccountID)
 	return a.findBySessionFresh(ctx, ref, a.now())
 }
 
-func (a *Accounts) findBySessionFresh(ctx context.Context, ref SessionRef, now time.Time) (account *Account, err error) {
-	if a.cache != nil {
-		account, err = a.cache.fetch(ctx, ref.AccountID)
-	} else {
-		account, err = a.backend.FindByID(ctx, ref.AccountID)
+func (a *Accounts) findBySessionFresh(ctx context.Context, ref SessionRef, now time.Time) (*Account, error) {
+	if a.cache == nil {
+		account, err := a.backend.FindByID(ctx, ref.AccountID)
+		return a.authenticated(ctx, account, err, ref, now)
 	}
+	account, shared, err := a.cache.fetch(ctx, ref.AccountID)
+	account, err = a.authenticated(ctx, account, err, ref, now)
+	if shared && Refused(err) {
+		// The read of another caller may have begun before this session did.
+		a.cache.startAnew(ref.AccountID)
+		account, _, err = a.cache.fetch(ctx, ref.AccountID)
+		account, err = a.authenticated(ctx, account, err, ref, now)
+	}
+	return account, err
+}
+
+// authenticated takes the outcome of a read, and returns the account if the session is
+// alive. It marks the session's generation as used.
+func (a *Accounts) authenticated(ctx context.Context, account *Account, err error, ref SessionRef, now time.Time) (*Account, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -30,11 +30,13 @@ type Throttle struct {
 	// and the longest. The defaults are 1 second and 15 minutes.
 	FirstWait, MaxWait time.Duration
 	// HardCap, if set, blocks a name after so many failures in a row, until
-	// [Accounts.Unblock]. The default is 0, no cap: it would let anyone lock out
-	// anyone. NIST SP 800-63B-4 asks for a cap of at most 100.
+	// [Accounts.Unblock]. It counts the name, the e-mail, and the name at each address
+	// from which it has logged in, each by itself. The default is 0, no cap: it would
+	// let anyone lock out anyone. NIST SP 800-63B-4 asks for a cap of at most 100.
 	HardCap int
 
-	// AddressFailures is how many logins from a client address may fail in an hour.
+	// AddressFailures is how many logins from a client address may fail in an hour, which
+	// begins with the first failure.
 	// IPv6 addresses count by their /64 network. The default is 100; a negative number
 	// sets no limit.
 	AddressFailures int
@@ -49,6 +51,8 @@ const (
 	addressWindow  = time.Hour
 	rememberPair   = 90 * 24 * time.Hour
 	pairWrite      = 24 * time.Hour // between two writes of successes
+	maxMaxWait     = 24 * time.Hour
+	hardCapKeep    = 100 * 365 * 24 * time.Hour // stands for ever
 )
 
 func (t *Throttle) setDefaults() {
@@ -63,8 +67,11 @@ func (t *Throttle) problems() (problems []string) {
 	if t.FirstWait < 0 || t.MaxWait < t.FirstWait {
 		problems = append(problems, "Throttle.FirstWait must not be negative, and MaxWait not shorter")
 	}
-	if t.HardCap < 0 {
-		problems = append(problems, "Throttle.HardCap must not be negative")
+	if t.MaxWait > maxMaxWait {
+		problems = append(problems, fmt.Sprintf("Throttle.MaxWait must be at most %v", maxMaxWait))
+	}
+	if t.HardCap < 0 || t.HardCap > 0 && t.FreeFailures < 0 {
+		problems = append(problems, "Throttle.HardCap must not be negative, and needs a FreeFailures that is not")
 	}
 	return problems
 }
@@ -96,6 +103,22 @@ func (t *Throttle) wait(failures int64) time.Duration {
 	return min(wait, t.MaxWait)
 }
 
+// left returns how long a name must still wait. A last failure far in the future comes
+// from a clock that was wrong, and nobody waits for it.
+func (t *Throttle) left(of tally, now time.Time) time.Duration {
+	if of.last.Sub(now) > t.MaxWait {
+		return 0
+	}
+	return of.last.Add(t.wait(of.failures)).Sub(now)
+}
+
+// hourIsOver reports whether the hour of an address has ended, or began with a clock that
+// was wrong.
+func (t *Throttle) hourIsOver(of tally, now time.Time) bool {
+	age := now.Sub(of.mark)
+	return age >= addressWindow || age < -addressWindow
+}
+
 // forgets reports whether the failures are too old to count. Under a hard cap they
 // always count.
 func (t *Throttle) forgets(of tally, now time.Time) bool {
@@ -111,7 +134,12 @@ func (a *Accounts) Unblock(ctx context.Context, id ID) error {
 	}
 	now := a.now()
 	forget := func(t *tally) { *t = tally{mark: now} }
+	keep := rememberPair
+	if a.throttle.HardCap > 0 {
+		keep = hardCapKeep
+	}
 	return errors.Join(
-		a.attempts.write(ctx, nameKey("name", account.Name), rememberPair, forget),
-		a.attempts.write(ctx, nameKey("email", account.EmailKey), rememberPair, forget))
+		a.attempts.write(ctx, nameKey("name", account.Name), keep, forget),
+		a.attempts.write(ctx, nameKey("email", account.EmailKey), keep, forget),
+		a.attempts.write(ctx, attemptKey("account", id.Hex()), keep, forget))
 }

@@ -41,13 +41,23 @@ type recordsBackend struct {
 	store.Backend
 	written atomic.Int64
 	fail    atomic.Bool
+
+	failWrites atomic.Bool
 }
 
 func (b *recordsBackend) UpdateRecord(ctx context.Context, key string, now time.Time, change func(*store.Record) error) error {
 	if b.fail.Load() {
 		return store.ErrUnavailable
 	}
-	err := b.Backend.UpdateRecord(ctx, key, now, change)
+	err := b.Backend.UpdateRecord(ctx, key, now, func(r *store.Record) error {
+		if err := change(r); err != nil {
+			return err
+		}
+		if b.failWrites.Load() {
+			return store.ErrUnavailable
+		}
+		return nil
+	})
 	if err == nil {
 		b.written.Add(1)
 	}
@@ -131,9 +141,9 @@ func TestThrottleArithmetic(t *testing.T) {
 	_ = k.login("ada", "guess", "")
 	assert.ErrorIs(t, k.login("ada", "secret", ""), store.ErrThrottled)
 	k.now = k.now.Add(15 * time.Minute)
-	assert.NoError(t, k.login("ada", "secret", ""), "the owner needs one turn")
+	assert.NoError(t, k.login("ada", "secret", other), "the owner needs one turn")
 	assert.ErrorIs(t, k.login("ada", "guess", ""), store.ErrCredentials)
-	assert.ErrorIs(t, k.login("ada", "guess", ""), store.ErrThrottled, "a success from nowhere forgets nothing")
+	assert.ErrorIs(t, k.login("ada", "guess", ""), store.ErrThrottled, "a success somewhere forgets nothing elsewhere")
 	k.now = k.now.Add(24 * time.Hour)
 	for range 10 {
 		assert.ErrorIs(t, k.login("ada", "guess", ""), store.ErrCredentials, "a day without failures forgets them")
@@ -326,6 +336,20 @@ func TestBrokenCounterMeansNoGuesses(t *testing.T) {
 	assert.NotErrorIs(t, err, store.ErrCredentials)
 }
 
+// TestUnwritableCounterMeansNoGuesses: the counter can be read and not written. No guess
+// after the first reaches the hasher, until a write works.
+func TestUnwritableCounterMeansNoGuesses(t *testing.T) {
+	k := newThrottled(t, store.Throttle{})
+	k.records.failWrites.Store(true)
+	for range 100 {
+		require.ErrorIs(t, k.login("ada", "guess", home), store.ErrUnavailable)
+	}
+	assert.Equal(t, int64(1), k.hasher.asked.Load())
+	assert.ErrorIs(t, k.login("ada", "secret", home), store.ErrUnavailable)
+	k.records.failWrites.Store(false)
+	assert.NoError(t, k.login("ada", "secret", home))
+}
+
 // TestHangingUpDoesNotStopTheCount: a guesser who leaves as soon as he can.
 func TestHangingUpDoesNotStopTheCount(t *testing.T) {
 	k := newThrottled(t, store.Throttle{})
@@ -372,16 +396,145 @@ func TestThrottleCanBeTurnedOff(t *testing.T) {
 	assert.Zero(t, k.records.written.Load())
 }
 
-// TestClockThatWentBack: nobody waits longer than the rule says.
-func TestClockThatWentBack(t *testing.T) {
+// TestClockThatWasWrong: failures were written while a clock was a year ahead. Nobody
+// waits for that year, and the counts go on.
+func TestClockThatWasWrong(t *testing.T) {
+	for _, ahead := range []time.Duration{time.Minute, time.Hour, 365 * 24 * time.Hour} {
+		k := newThrottled(t, store.Throttle{AddressFailures: 10})
+		k.now = epoch.Add(ahead)
+		for i := range 10 {
+			require.ErrorIs(t, k.login("ada", "guess", ""), store.ErrCredentials)
+			require.ErrorIs(t, k.login(fmt.Sprint("name", i), "guess", other), store.ErrCredentials)
+		}
+		k.now = epoch
+		for _, address := range []string{"", other} {
+			waited := time.Duration(0)
+			for {
+				err := k.login("ada", "secret", address)
+				if err == nil {
+					break
+				}
+				var throttled *store.ThrottledError
+				require.ErrorAs(t, err, &throttled)
+				waited += throttled.RetryAfter
+				k.now = k.now.Add(throttled.RetryAfter)
+			}
+			assert.LessOrEqual(t, waited, 2*time.Hour, "%v ahead", ahead)
+		}
+	}
 	k := newThrottled(t, store.Throttle{})
 	for range 10 {
 		require.ErrorIs(t, k.login("ada", "guess", ""), store.ErrCredentials)
 	}
 	k.now = k.now.Add(-time.Hour)
-	var throttled *store.ThrottledError
-	require.ErrorAs(t, k.login("ada", "secret", ""), &throttled)
-	assert.LessOrEqual(t, throttled.RetryAfter, time.Second)
+	require.ErrorIs(t, k.login("ada", "guess", ""), store.ErrCredentials, "one guess")
+	assert.ErrorIs(t, k.login("ada", "secret", ""), store.ErrThrottled)
+}
+
+// TestPanicLeavesNothingReserved: net/http recovers a panic of Approve, and the name must
+// not stay blocked by it.
+func TestPanicLeavesNothingReserved(t *testing.T) {
+	k := newThrottled(t, store.Throttle{})
+	for range 50 {
+		assert.Panics(t, func() {
+			_, _ = k.Login(t.Context(), store.Login{
+				Username: "ada", Password: "secret", Address: home,
+				Approve: func(context.Context, *store.Account) error { panic("mine") },
+			})
+		})
+	}
+	assert.NoError(t, k.login("ada", "secret", home))
+}
+
+// TestRightPasswordsAtOnceAreNotFailures: a service with many workers starts.
+func TestRightPasswordsAtOnceAreNotFailures(t *testing.T) {
+	for _, free := range []int{1, 10} {
+		k := newThrottled(t, store.Throttle{FreeFailures: free, AddressPending: -1})
+		var all sync.WaitGroup
+		for i := range 100 {
+			all.Go(func() { assert.NoError(t, k.login("ada", "secret", []string{home, other, ""}[i%3])) })
+		}
+		all.Wait()
+	}
+}
+
+// TestRefusalOfApproveCanCount: a wrong code of a second factor is a failed login if
+// Approve says so.
+func TestRefusalOfApproveCanCount(t *testing.T) {
+	for _, counts := range []bool{false, true} {
+		k := newThrottled(t, store.Throttle{})
+		wrong := errors.New("wrong code")
+		if counts {
+			wrong = fmt.Errorf("wrong code: %w", store.ErrCredentials)
+		}
+		refused := 0
+		for range 50 {
+			_, err := k.Login(t.Context(), store.Login{
+				Username: "ada", Password: "secret", Address: home,
+				Approve: func(context.Context, *store.Account) error { return wrong },
+			})
+			if errors.Is(err, wrong) {
+				refused++
+			}
+		}
+		assert.Equal(t, map[bool]int{false: 50, true: 10}[counts], refused)
+	}
+}
+
+// TestUnblockForgets: also where the name has logged in before, and for as long as the
+// failures would have counted.
+func TestUnblockForgets(t *testing.T) {
+	for _, hardCap := range []int{0, 20} {
+		k := newThrottled(t, store.Throttle{HardCap: hardCap, AddressFailures: -1})
+		require.NoError(t, k.login("ada", "secret", home))
+		for range 40 {
+			_ = k.login("ada", "guess", home)
+			_ = k.login("ada", "guess", other)
+			k.now = k.now.Add(15 * time.Minute)
+		}
+		require.ErrorIs(t, k.login("ada", "guess", home), map[int]error{0: store.ErrCredentials, 20: store.ErrThrottled}[hardCap])
+		require.NoError(t, k.Unblock(t.Context(), k.account.ID))
+		k.now = k.now.Add(time.Second)
+		assert.ErrorIs(t, k.login("ada", "guess", home), store.ErrCredentials, "one typo")
+		assert.NoError(t, k.login("ada", "secret", home))
+		k.now = k.now.Add(91 * 24 * time.Hour)
+		assert.NoError(t, k.login("ada", "secret", other))
+		assert.NoError(t, k.login("ada", "secret", home))
+	}
+}
+
+// TestHardCapCountsInARow: a typo a month, each followed by a success.
+func TestHardCapCountsInARow(t *testing.T) {
+	for name, address := range map[string]func(int) string{
+		"no address":  func(int) string { return "" },
+		"one address": func(int) string { return home },
+		"many":        func(i int) string { return fmt.Sprint("198.51.100.", i) },
+	} {
+		k := newThrottled(t, store.Throttle{HardCap: 5})
+		for month := range 24 {
+			require.ErrorIs(t, k.login("ada", "typo", address(month)), store.ErrCredentials, name)
+			k.now = k.now.Add(time.Minute)
+			require.NoError(t, k.login("ada", "secret", address(month)), name)
+			k.now = k.now.Add(30 * 24 * time.Hour)
+		}
+	}
+	_, err := store.NewAccounts(store.Config{Backend: memstore.New(), Throttle: store.Throttle{HardCap: 5, FreeFailures: -1}})
+	assert.ErrorContains(t, err, "HardCap")
+	_, err = store.NewAccounts(store.Config{Backend: memstore.New(), Throttle: store.Throttle{MaxWait: 1 << 62}})
+	assert.ErrorContains(t, err, "MaxWait")
+}
+
+// TestChangePasswordIsThrottled: whoever has stolen an access token must not guess the
+// password with it.
+func TestChangePasswordIsThrottled(t *testing.T) {
+	k := newThrottled(t, store.Throttle{})
+	for range 10 {
+		require.ErrorIs(t, k.ChangePassword(t.Context(), k.account.ID, "guess", "new"), store.ErrCredentials)
+	}
+	assert.ErrorIs(t, k.ChangePassword(t.Context(), k.account.ID, "secret", "new"), store.ErrThrottled)
+	assert.NoError(t, k.login("ada", "secret", ""), "logins have a count of their own")
+	require.NoError(t, k.Unblock(t.Context(), k.account.ID))
+	assert.NoError(t, k.ChangePassword(t.Context(), k.account.ID, "secret", "new"))
 }
 
 // TestNoRawNamesInRecords: what was submitted is often a password.
