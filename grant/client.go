@@ -33,7 +33,8 @@ type Client struct {
 	Audience string
 
 	// AccessTTL, RefreshTTL and SessionTTL replace Config.AccessTTL and the TTLs of
-	// store.Config for this client. 0 keeps those. A negative SessionTTL sets no end.
+	// store.Config for this client. 0 keeps those. With store.Off as SessionTTL a
+	// session has no end.
 	AccessTTL, RefreshTTL, SessionTTL time.Duration
 }
 
