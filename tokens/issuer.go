@@ -8,6 +8,7 @@ import (
 	"path"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-json-experiment/json"
 )
@@ -19,8 +20,9 @@ type IssuerConfig struct {
 	Keys *Keyring
 	// Issuer is the URL of this authorization server, such as
 	// https://login.example.org. It must be an absolute http or https URL without
-	// user, query and fragment. It is the "iss" of every token, and the endpoints
-	// are below it. If you change it, every login ends. Required.
+	// user, query and fragment. Its path must be plain: "/tenant/a" is, "/a%2Fb" is
+	// not. It is the "iss" of every token, and the endpoints are below it. If you
+	// change it, every login ends. Required.
 	Issuer string
 	// Audience names the API that accepts the access tokens. It is their "aud", and
 	// every service that verifies them must expect the same one. It must not be the
@@ -76,17 +78,24 @@ func NewIssuer(config IssuerConfig) (*Issuer, error) {
 	}, nil
 }
 
-const issuerProblem = "Issuer must be an absolute http or https URL without user, query and fragment, such as https://login.example.org"
+const issuerProblem = "Issuer must be an absolute http or https URL without user, query and fragment, such as https://login.example.org; its path must be plain: no space, brace, percent sign, control character, escaped slash, empty or dotted segment"
 
-// isIssuer reports whether endpoints can be below the URL. Servers compare and mount
-// its path as it stands, so the path must be clean: no "..", "//", brace or space.
+// isIssuer reports whether endpoints can be below the URL. Servers compare its path and
+// mount it as a pattern of http.ServeMux, so the path must be plain: issuerProblem
+// says what it cannot hold.
 func isIssuer(issuer string) bool {
 	location, err := url.Parse(issuer)
 	if err != nil || location.Host == "" || location.User != nil || location.Scheme != "https" && location.Scheme != "http" {
 		return false
 	}
+	if strings.ContainsAny(issuer, "?#") || strings.Contains(strings.ToUpper(location.EscapedPath()), "%2F") {
+		return false
+	}
+	if location.Path == "" || location.Path == "/" {
+		return true
+	}
 	clean := strings.TrimSuffix(location.Path, "/")
-	return !strings.ContainsAny(issuer, "?#") && !strings.ContainsAny(clean, "{} ") && (clean == "" || path.Clean(clean) == clean)
+	return clean != "/" && path.Clean(clean) == clean && !strings.ContainsAny(clean, "{} %") && !strings.ContainsFunc(clean, unicode.IsControl)
 }
 
 // URL returns the URL of the issuer, as it was configured.

@@ -140,6 +140,31 @@ func TestKeyringReplace(t *testing.T) {
 	assert.NoError(t, k.verify(fresh), "a refused change changes nothing")
 }
 
+// TestIssuerPathCanBeMounted: endpoints stand below the path of the issuer, and a mux
+// finds them there.
+func TestIssuerPathCanBeMounted(t *testing.T) {
+	keys := newKit(t).keys
+	for issuer, good := range map[string]bool{
+		"https://h": true, "https://h/": true, "https://h/tenant": true, "https://h/tenant/a/": true,
+		"https://h/%C3%A9": true, "https://h/\u00e9": true, "https://h/%41": true,
+		"http://h/a%09b": false, "http://h/a%00": false, "http://h/%7F": false, "http://h/%C2%85": false, "http://h/%0A/": false,
+		"http://h/a%2Fb": false, "http://h/a%2fb": false, "http://h/%2F": false, "http://h/a%2541": false,
+		"http://h//": false, "http://h///": false, "http://h/a//": false, "http://h//a": false,
+		"http://h/a%20b": false, "http://h/%7Ba%7D": false, "http://h/a/../b": false, "http://h/%2E%2E/a": false,
+	} {
+		_, err := tokens.NewIssuer(tokens.IssuerConfig{Keys: keys, Issuer: issuer, Audience: "api"})
+		_, verifierErr := tokens.NewVerifier(tokens.VerifierConfig{Keys: keys, Issuer: issuer})
+		for _, err := range []error{err, verifierErr} {
+			if good {
+				assert.NoError(t, err, issuer)
+			} else {
+				assert.ErrorContains(t, err, "Issuer must be", issuer)
+				assert.ErrorContains(t, err, "path", issuer)
+			}
+		}
+	}
+}
+
 func TestConfigurationErrorsNameEachField(t *testing.T) {
 	_, err := tokens.NewIssuer(tokens.IssuerConfig{})
 	assert.ErrorContains(t, err, "Keys is required")
