@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -15,18 +16,41 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// LoadKeys reads the keys in a file, as [ParseKeys] does. The error names the file, and
-// matches [fs.ErrNotExist] if there is no file.
+// maxFileBytes bounds a key file. It is far more than the largest JWK set needs.
+const maxFileBytes = 1 << 20
+
+// LoadKeys reads the keys in a file, as [ParseKeys] does. The file can be a pipe. The
+// error names the file, and matches [fs.ErrNotExist] if there is no file. It matches
+// [ErrKey] if the file is a directory or is longer than 1 MiB.
 func LoadKeys(path string) ([]*Key, error) {
-	data, err := os.ReadFile(path)
+	data, err := readKeyFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("tokens: reading the key file: %w", err)
+		return nil, err
 	}
 	keys, err := ParseKeys(data)
 	if err != nil {
 		return nil, fmt.Errorf("key file %s: %w", path, err)
 	}
 	return keys, nil
+}
+
+func readKeyFile(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("tokens: reading the key file: %w", err)
+	}
+	defer file.Close()
+	if info, err := file.Stat(); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("key file %s: %w", path, keyError("it is a directory"))
+	}
+	data, err := io.ReadAll(io.LimitReader(file, maxFileBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("tokens: reading the key file: %w", err)
+	}
+	if len(data) > maxFileBytes {
+		return nil, fmt.Errorf("key file %s: %w", path, keyError("it is longer than %d bytes", maxFileBytes))
+	}
+	return data, nil
 }
 
 // KeyFile is a file of keys. A server opens it with [OpenKeyring], and an operator
@@ -65,6 +89,8 @@ type KeyFile struct {
 	Now func() time.Time
 }
 
+var errNoPath = errors.New("tokens: key file: Path is required")
+
 func (f *KeyFile) logger() *slog.Logger { return cmp.Or(f.Logger, slog.Default()) }
 
 func (f *KeyFile) now() time.Time {
@@ -85,6 +111,9 @@ func (f *KeyFile) warnOfMode() {
 
 // open reads the file. If there is none, it makes one first, unless VerifyOnly is set.
 func (f *KeyFile) open() (keys []*Key, created bool, err error) {
+	if f.Path == "" {
+		return nil, false, errNoPath
+	}
 	keys, err = LoadKeys(f.Path)
 	if f.VerifyOnly || !errors.Is(err, fs.ErrNotExist) {
 		return keys, false, err
@@ -99,7 +128,7 @@ func (f *KeyFile) open() (keys []*Key, created bool, err error) {
 	}
 	created, err = createFile(f.Path, append(text, '\n'))
 	if err != nil {
-		return nil, false, fmt.Errorf("tokens: making the key file: %w", err)
+		return nil, false, fmt.Errorf("tokens: making the key file %s: %w", f.Path, err)
 	}
 	keys, err = LoadKeys(f.Path)
 	return keys, created, err
@@ -108,6 +137,9 @@ func (f *KeyFile) open() (keys []*Key, created bool, err error) {
 // Add makes a key for the algorithm and adds it to the file in the state [Next]. If
 // there is no file, Add makes one with mode 0600, and the key in it is [Active].
 func (f *KeyFile) Add(algorithm Algorithm) (*Key, error) {
+	if f.Path == "" {
+		return nil, errNoPath
+	}
 	added, err := GenerateKey(algorithm)
 	if err != nil {
 		return nil, err
@@ -121,7 +153,7 @@ func (f *KeyFile) Add(algorithm Algorithm) (*Key, error) {
 		}
 		created, err := createFile(f.Path, content)
 		if err != nil {
-			return nil, fmt.Errorf("tokens: making the key file: %w", err)
+			return nil, fmt.Errorf("tokens: making the key file %s: %w", f.Path, err)
 		}
 		if created {
 			return added, nil
@@ -213,6 +245,9 @@ func (f *KeyFile) retire(key *Key, lifetime time.Duration) {
 // change reads the keys, applies edit to them, and replaces the file. It drops retired
 // keys that have reached their end. edit may modify the keys: nobody else holds them.
 func (f *KeyFile) change(edit func([]*Key) ([]*Key, error)) error {
+	if f.Path == "" {
+		return errNoPath
+	}
 	f.warnOfMode()
 	path, err := filepath.EvalSymlinks(f.Path)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
@@ -231,6 +232,55 @@ func TestOpenKeyringAtOnce(t *testing.T) {
 	_, err = tokens.OpenKeyring(tokens.KeyFile{Path: path})
 	require.ErrorIs(t, err, tokens.ErrKey)
 	assert.ErrorContains(t, err, path)
+}
+
+// TestLoadKeysIsBounded: a wrong path, such as that of a device or of a backup, does not
+// fill the memory.
+func TestLoadKeysIsBounded(t *testing.T) {
+	directory := t.TempDir()
+	path := filepath.Join(directory, "test.key")
+	text := bytes.Repeat(secret, 1<<20/len(secret)+1)
+	require.NoError(t, os.WriteFile(path, text[:1<<20], 0o600))
+	_, err := tokens.LoadKeys(path)
+	require.NoError(t, err, "1 MiB is allowed")
+	require.NoError(t, os.WriteFile(path, text[:1<<20+1], 0o600))
+	refused := map[string]string{path: "longer than 1048576 bytes", directory: "is a directory"}
+	if _, err := os.Stat("/dev/zero"); err == nil {
+		refused["/dev/zero"] = "longer than 1048576 bytes"
+	}
+	for path, why := range refused {
+		_, err := tokens.LoadKeys(path)
+		require.ErrorIs(t, err, tokens.ErrKey, path)
+		assert.ErrorContains(t, err, "key file "+path+":")
+		assert.ErrorContains(t, err, why)
+	}
+}
+
+// TestKeyFileErrorsNameTheFile: an operator knows the path of the key file, and no name
+// of a temporary file.
+func TestKeyFileErrorsNameTheFile(t *testing.T) {
+	directory := t.TempDir()
+	t.Chdir(directory)
+	path := filepath.Join(directory, "no", "test.key")
+	for name, action := range map[string]func(tokens.KeyFile) error{
+		"open":     func(f tokens.KeyFile) error { _, err := tokens.OpenKeyring(f); return err },
+		"verify":   func(f tokens.KeyFile) error { f.VerifyOnly = true; _, err := tokens.OpenKeyring(f); return err },
+		"add":      func(f tokens.KeyFile) error { _, err := f.Add(tokens.EdDSA); return err },
+		"activate": func(f tokens.KeyFile) error { return f.Activate("x", time.Hour) },
+		"retire":   func(f tokens.KeyFile) error { return f.Retire("x", time.Hour) },
+		"remove":   func(f tokens.KeyFile) error { return f.Remove("x") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			assert.EqualError(t, action(tokens.KeyFile{}), "tokens: key file: Path is required")
+			err := action(tokens.KeyFile{Path: path})
+			require.ErrorIs(t, err, os.ErrNotExist)
+			assert.ErrorContains(t, err, path)
+			assert.NotContains(t, err.Error(), path+".")
+		})
+	}
+	entries, err := os.ReadDir(directory)
+	require.NoError(t, err)
+	assert.Empty(t, entries)
 }
 
 func FuzzParseKeys(f *testing.F) {

@@ -21,7 +21,7 @@ func createFile(path string, content []byte) (created bool, err error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, err
+		return false, withoutName(err)
 	}
 	return true, syncDirectory(filepath.Dir(path))
 }
@@ -36,7 +36,7 @@ func replaceFile(path string, old fs.FileInfo, content []byte) error {
 	}
 	if err := os.Rename(temporary, path); err != nil {
 		os.Remove(temporary)
-		return err
+		return withoutName(err)
 	}
 	return syncDirectory(filepath.Dir(path))
 }
@@ -47,23 +47,36 @@ func writeTemporary(path string, old fs.FileInfo, content []byte) (temporary str
 	temporary = path + "." + rand.Text()
 	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return "", err
+		return "", withoutName(err)
 	}
 	if old != nil {
 		err = keepOwner(file, old)
 		if err == nil { // after keepOwner, because a change of owner can change the mode
-			err = file.Chmod(old.Mode().Perm())
+			err = withoutName(file.Chmod(old.Mode().Perm()))
 		}
 	}
 	if err == nil {
 		_, err = file.Write(content)
+		err = withoutName(err)
 	}
 	if err == nil {
-		err = file.Sync()
+		err = withoutName(file.Sync())
 	}
-	if err = errors.Join(err, file.Close()); err != nil {
+	if err = errors.Join(err, withoutName(file.Close())); err != nil {
 		os.Remove(temporary)
 		return "", err
 	}
 	return temporary, nil
+}
+
+// withoutName takes the name of a temporary file out of an error of package os. The name
+// tells a reader nothing, and callers add the name of the file that they want.
+func withoutName(err error) error {
+	switch err := err.(type) {
+	case *fs.PathError:
+		return err.Err
+	case *os.LinkError:
+		return err.Err
+	}
+	return err
 }

@@ -22,7 +22,7 @@ func keepOwner(file *os.File, old fs.FileInfo) error {
 		return nil
 	}
 	if err := file.Chown(int(want.Uid), int(want.Gid)); err != nil {
-		return fmt.Errorf("cannot keep its owner (user %d, group %d), so it is not replaced; run this as that user or as root: %w", want.Uid, want.Gid, err)
+		return fmt.Errorf("cannot keep its owner (user %d, group %d), so it is not replaced; run this as that user or as root: %w", want.Uid, want.Gid, withoutName(err))
 	}
 	return nil
 }
