@@ -180,32 +180,55 @@ func TestKeyFileRefusesWhatItCannotReplace(t *testing.T) {
 	assert.Len(t, entries, 2)
 }
 
+// TestExposedKeyFileIsWarnedOf: who can read a key that signs can sign tokens, and so can
+// who can change any key file. A public key may be read by everybody.
 func TestExposedKeyFileIsWarnedOf(t *testing.T) {
 	directory := t.TempDir()
 	path, link := filepath.Join(directory, "test.key"), filepath.Join(directory, "link.key")
-	require.NoError(t, os.WriteFile(path, secret, 0o600))
 	require.NoError(t, os.Symlink(path, link))
-	for mode, exposed := range map[os.FileMode]bool{
-		0o600: false, 0o400: false, 0o640: false, 0o440: false, 0o650: false, 0o611: false,
-		0o644: true, 0o604: true, 0o602: true, 0o660: true, 0o620: true, 0o666: true, 0o777: true,
-	} {
-		require.NoError(t, os.Chmod(path, mode))
-		for _, name := range []string{path, link} {
-			var log bytes.Buffer
-			logger := slog.New(slog.NewTextHandler(&log, nil))
-			ring, err := tokens.OpenKeyring(tokens.KeyFile{Path: name, Logger: logger})
-			require.NoError(t, err)
-			warned := strings.Contains(log.String(), "level=WARN") && strings.Contains(log.String(), name) && strings.Contains(log.String(), mode.String())
-			assert.Equal(t, exposed, warned, "opening, %v: %s", mode, &log)
-			for when, action := range map[string]func() error{
-				"reload": func() error { _, err := ring.Reload(); return err },
-				"change": func() error {
-					return (&tokens.KeyFile{Path: name, Logger: logger}).Activate(ring.Active().ID(), time.Hour)
-				},
-			} {
-				log.Reset()
-				require.NoError(t, action())
-				assert.Equal(t, exposed, strings.Contains(log.String(), "others can read"), "%s, %v: %s", when, mode, &log)
+	ring, err := tokens.NewKeyring(generate(t, tokens.EdDSA))
+	require.NoError(t, err)
+	public, err := ring.PublicJWKSet(epoch)
+	require.NoError(t, err)
+	const read, change = "others can read the key file", "others can change the key file"
+
+	for kind, content := range map[string][]byte{"signs": secret, "public": public} {
+		for mode, want := range map[os.FileMode]string{
+			0o600: "", 0o400: "", 0o640: "", 0o440: "", 0o650: "", 0o611: "",
+			0o644: "r", 0o604: "r", 0o602: "w", 0o660: "w", 0o620: "w", 0o666: "rw", 0o777: "rw",
+		} {
+			require.NoError(t, os.WriteFile(path, content, 0o600))
+			require.NoError(t, os.Chmod(path, mode))
+			for _, verifyOnly := range []bool{false, true} {
+				if kind == "public" && !verifyOnly {
+					continue
+				}
+				for _, name := range []string{path, link} {
+					var log bytes.Buffer
+					check := func(when string) {
+						t.Helper()
+						what := []any{"%s, %s, %v: %s", when, kind, mode, &log}
+						wantRead := kind == "signs" && strings.Contains(want, "r")
+						assert.Equal(t, wantRead, strings.Contains(log.String(), `level=WARN msg="`+read), what...)
+						assert.Equal(t, strings.Contains(want, "w"), strings.Contains(log.String(), `level=WARN msg="`+change), what...)
+						if log.Len() > 0 {
+							assert.Contains(t, log.String(), name)
+							assert.Contains(t, log.String(), mode.String())
+						}
+						log.Reset()
+					}
+					file := tokens.KeyFile{Path: name, VerifyOnly: verifyOnly, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+					ring, err := tokens.OpenKeyring(file)
+					require.NoError(t, err)
+					check("open")
+					_, err = ring.Reload()
+					require.NoError(t, err)
+					check("reload")
+					if kind == "signs" {
+						require.NoError(t, file.Activate(ring.Active().ID(), time.Hour))
+						check("change")
+					}
+				}
 			}
 		}
 	}

@@ -82,8 +82,8 @@ type KeyFile struct {
 	// false.
 	VerifyOnly bool
 	// Logger receives a line when OpenKeyring makes the file. It receives a warning
-	// if other users can read or change the file, because they can then sign tokens.
-	// The default is slog.Default().
+	// if other users can change the file, or can read a key in it that signs. The
+	// default is slog.Default().
 	Logger *slog.Logger
 	// Now is the clock. The default is time.Now.
 	Now func() time.Time
@@ -100,12 +100,20 @@ func (f *KeyFile) now() time.Time {
 	return time.Now()
 }
 
-// warnOfMode warns if other users can read or change the file. It only warns: a server
-// that stopped would end the work of users who are logged in.
-func (f *KeyFile) warnOfMode() {
+// warnOfMode warns if other users can change the file, or can read a key in it that
+// signs. It only warns: a server that stopped would end the work of users who are
+// logged in.
+func (f *KeyFile) warnOfMode(keys []*Key) {
 	info, err := os.Stat(f.Path)
-	if err == nil && isExposed(info.Mode()) {
-		f.logger().Warn("others can read or change the key file, so they can sign tokens; change its mode with: chmod g-w,o-rwx FILE", "file", f.Path, "mode", info.Mode().Perm())
+	if err != nil {
+		return
+	}
+	mode := info.Mode().Perm()
+	if othersCanRead(mode) && slices.ContainsFunc(keys, (*Key).CanSign) {
+		f.logger().Warn("others can read the key file, so they can sign tokens; change its mode with: chmod g-w,o-rwx FILE", "file", f.Path, "mode", mode)
+	}
+	if othersCanWrite(mode) {
+		f.logger().Warn("others can change the key file, so they can put a key of their own into it; change its mode with: chmod go-w FILE", "file", f.Path, "mode", mode)
 	}
 }
 
@@ -248,7 +256,6 @@ func (f *KeyFile) change(edit func([]*Key) ([]*Key, error)) error {
 	if f.Path == "" {
 		return errNoPath
 	}
-	f.warnOfMode()
 	path, err := filepath.EvalSymlinks(f.Path)
 	if err != nil {
 		return fmt.Errorf("tokens: reading the key file %s: %w", f.Path, err)
@@ -264,6 +271,7 @@ func (f *KeyFile) change(edit func([]*Key) ([]*Key, error)) error {
 	if err != nil {
 		return err
 	}
+	f.warnOfMode(keys)
 	before, err := newKeySet(keys)
 	if err != nil {
 		return err

@@ -117,7 +117,7 @@ func (r *Keyring) Reload() (KeyChanges, error) {
 }
 
 func (r *Keyring) replaceFromFile(keys []*Key) error {
-	r.file.warnOfMode()
+	r.file.warnOfMode(keys)
 	set, err := newKeySet(keys)
 	if err == nil && set.active == nil && !r.file.VerifyOnly {
 		err = keyError("no key in it can sign: it needs a private key or a secret")

@@ -12,6 +12,8 @@ import (
 
 func keepOwner(*os.File, fs.FileInfo) error { return nil }
 
-func isExposed(fs.FileMode) bool { return false }
+func othersCanRead(fs.FileMode) bool { return false }
+
+func othersCanWrite(fs.FileMode) bool { return false }
 
 func syncDirectory(string) error { return nil }

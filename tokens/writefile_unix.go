@@ -27,9 +27,12 @@ func keepOwner(file *os.File, old fs.FileInfo) error {
 	return nil
 }
 
-// isExposed reports whether the group can write a file, or whether users who are neither
-// its owner nor in its group can read or write it.
-func isExposed(mode fs.FileMode) bool { return mode.Perm()&0o026 != 0 }
+// othersCanRead reports whether users who are neither the owner of a file nor in its
+// group can read it. The group may read it: that is how a service reads a file of root.
+func othersCanRead(mode fs.FileMode) bool { return mode.Perm()&0o004 != 0 }
+
+// othersCanWrite reports whether anybody but the owner of a file can write it.
+func othersCanWrite(mode fs.FileMode) bool { return mode.Perm()&0o022 != 0 }
 
 // syncDirectory makes sure that a new name in a directory survives a power failure. Some
 // file systems cannot sync a directory. On these it does nothing.
