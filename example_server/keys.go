@@ -28,7 +28,7 @@ func runKeys(arguments []string, getenv func(string) string, stdout, stderr io.W
 	flags := flag.NewFlagSet("keys", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	path := flags.String("key-file", cmp.Or(getenv("OAUTHSV_KEY_FILE"), "oauthsv.key"), "the key file (environment: OAUTHSV_KEY_FILE)")
-	algorithm := flags.String("alg", string(tokens.HS512), "algorithm of a key that is added: HS512, EdDSA, ES256 or RS256")
+	algorithm := flags.String("alg", "", "algorithm of a key that is added: HS512, EdDSA, ES256 or RS256 (default: that of the active key; HS512 where there is no file)")
 	lifetime := flags.Duration("refresh-ttl", defaultRefreshTTL, "how long a retired key verifies: the -refresh-ttl of the servers, or a client's if that is longer")
 	now := flags.Bool("now", false, "remove a key that is retired at once, with all tokens it has signed: for one that has leaked")
 	err := flags.Parse(arguments)
@@ -42,11 +42,21 @@ func runKeys(arguments []string, getenv func(string) string, stdout, stderr io.W
 		return fmt.Errorf("keys: %w (-help lists the flags)", err)
 	}
 	file := tokens.KeyFile{Path: *path, Logger: slog.New(slog.NewTextHandler(stderr, nil))}
+	const commands = "list, add, activate KID, retire KID (-help explains)"
 	command, id := flags.Arg(0), flags.Arg(1)
-	needsID := command == "activate" || command == "retire"
+	wanted := 1
+	switch command {
+	case "list", "add":
+	case "activate", "retire":
+		wanted = 2
+	case "":
+		return errors.New("keys: a command is missing: one of " + commands)
+	default:
+		return fmt.Errorf("keys: unknown command %q: the commands are %s", command, commands)
+	}
 	switch {
-	case flags.NArg() > 2, needsID != (flags.NArg() == 2):
-		return errors.New("keys: one of list, add, activate KID, retire KID is expected behind the flags (-help explains)")
+	case flags.NArg() != wanted:
+		return errors.New("keys: one command is expected, behind the flags: one of " + commands)
 	case *lifetime <= 0:
 		return errors.New("keys: -refresh-ttl must be positive")
 	}
@@ -61,13 +71,11 @@ func runKeys(arguments []string, getenv func(string) string, stdout, stderr io.W
 		return err
 	case "activate":
 		return file.Activate(id, *lifetime)
-	case "retire":
-		if *now {
-			return file.Remove(id)
-		}
-		return file.Retire(id, *lifetime)
 	}
-	return fmt.Errorf("keys: unknown command %q (-help explains)", command)
+	if *now { // the command is retire
+		return file.Remove(id)
+	}
+	return file.Retire(id, *lifetime)
 }
 
 func listKeys(file tokens.KeyFile, stdout io.Writer) error {

@@ -49,3 +49,34 @@ func TestExposedKeyFileIsWarnedOf(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, os.FileMode(0o644), info.Mode(), "the mode is the operator's to change")
 }
+
+// TestKeysCommandKeepsTheAlgorithm: an operator who rotates a public key without -alg
+// does not end the verification by other services.
+func TestKeysCommandKeepsTheAlgorithm(t *testing.T) {
+	directory := t.TempDir()
+	assert.Contains(t, keysCommand(t, directory, "add"), "added HS512 key")
+	eddsa := strings.Fields(keysCommand(t, directory, "-alg", "EdDSA", "add"))[3]
+	keysCommand(t, directory, "activate", strings.Trim(eddsa, `"`))
+	assert.Contains(t, keysCommand(t, directory, "add"), "added EdDSA key")
+	hs512 := strings.Fields(keysCommand(t, directory, "-alg", "HS512", "add"))[3]
+	assert.Contains(t, keysCommand(t, directory, "activate", strings.Trim(hs512, `"`)), "services that fetch the public keys")
+}
+
+// TestKeysCommandSaysWhichCommandsThereAre: no operator has to guess.
+func TestKeysCommandSaysWhichCommandsThereAre(t *testing.T) {
+	for _, test := range []struct {
+		arguments []string
+		says      string
+	}{
+		{nil, "a command is missing"}, {[]string{"turn"}, `unknown command "turn"`}, {[]string{"turn", "x"}, `unknown command "turn"`},
+		{[]string{"activate"}, "activate"}, {[]string{"list", "x"}, "list"},
+	} {
+		output, err := command(t.TempDir(), nil, append([]string{"keys"}, test.arguments...)...).CombinedOutput()
+		require.Error(t, err)
+		assert.Contains(t, string(output), test.says)
+		assert.NotContains(t, string(output), `""`)
+		for _, command := range []string{"list", "add", "activate KID", "retire KID"} {
+			assert.Contains(t, string(output), command)
+		}
+	}
+}

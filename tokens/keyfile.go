@@ -75,14 +75,16 @@ type KeyFile struct {
 	// Path is the path of the file. [ParseKeys] says what it can hold. Required.
 	Path string
 	// Algorithm is the algorithm of the key that OpenKeyring makes if there is no
-	// file. The default is HS512.
+	// file. If there is one whose active key has another algorithm, OpenKeyring
+	// leaves it as it is and logs a warning. The default is HS512.
 	Algorithm Algorithm
 	// VerifyOnly is for a service that verifies tokens and signs none. The file may
 	// then hold only public keys, and OpenKeyring does not make it. The default is
 	// false.
 	VerifyOnly bool
 	// Logger receives a line when OpenKeyring makes the file. It receives a warning
-	// if other users can change the file, or can read a key in it that signs. The
+	// if other users can change the file, or can read a key in it that signs, and if
+	// the choice of an algorithm has no effect or ends the use of public keys. The
 	// default is slog.Default().
 	Logger *slog.Logger
 	// Now is the clock. The default is time.Now.
@@ -143,17 +145,18 @@ func (f *KeyFile) open() (keys []*Key, created bool, err error) {
 }
 
 // Add makes a key for the algorithm and adds it to the file in the state [Next]. If
-// there is no file, Add makes one with mode 0600, and the key in it is [Active].
+// there is no file, Add makes one with mode 0600, and the key in it is [Active]. If
+// algorithm is empty, it is that of the active key, or HS512 if there is no file.
 func (f *KeyFile) Add(algorithm Algorithm) (*Key, error) {
 	if f.Path == "" {
 		return nil, errNoPath
 	}
-	added, err := GenerateKey(algorithm)
-	if err != nil {
-		return nil, err
-	}
 	// Lstat finds a link that points nowhere. That is a mistake, so no file is made.
 	if _, err := os.Lstat(f.Path); errors.Is(err, fs.ErrNotExist) {
+		added, err := GenerateKey(cmp.Or(algorithm, HS512))
+		if err != nil {
+			return nil, err
+		}
 		added.state = Active
 		content, err := encodeKeys([]*Key{added})
 		if err != nil {
@@ -167,8 +170,22 @@ func (f *KeyFile) Add(algorithm Algorithm) (*Key, error) {
 			return added, nil
 		}
 	}
-	added.state = Next
-	err = f.change(func(keys []*Key) ([]*Key, error) { return append(keys, added), nil })
+	var added *Key
+	err := f.change(func(keys []*Key) ([]*Key, error) {
+		if algorithm == "" {
+			active := findActive(keys)
+			if active == nil {
+				return nil, keyError("no key signs, so the algorithm of a new one must be given")
+			}
+			algorithm = active.algorithm
+		}
+		var err error
+		if added, err = GenerateKey(algorithm); err != nil {
+			return nil, err
+		}
+		added.state = Next
+		return append(keys, added), nil
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -179,23 +196,29 @@ func (f *KeyFile) Add(algorithm Algorithm) (*Key, error) {
 // active before. The retired key verifies for the given lifetime and then no more. Pass
 // the longest lifetime of your tokens, which is that of a refresh token: 30*24*time.Hour
 // for refresh tokens that live 30 days.
+//
+// Logger receives a warning if the key is an HS512 key and the one before was not.
+// Services that fetch the public keys then cannot verify the new tokens.
 func (f *KeyFile) Activate(id string, lifetime time.Duration) error {
-	return f.change(func(keys []*Key) ([]*Key, error) {
-		chosen := findKey(keys, id)
+	var before, chosen *Key
+	err := f.change(func(keys []*Key) ([]*Key, error) {
+		before, chosen = findActive(keys), findKey(keys, id)
 		switch {
 		case chosen == nil:
 			return nil, keyError("the file has no key %q", id)
 		case !chosen.CanSign():
 			return nil, keyError("%v cannot sign", chosen)
 		}
-		for _, key := range keys {
-			if key.state == Active && key != chosen {
-				f.retire(key, lifetime)
-			}
+		if before != nil && before != chosen {
+			f.retire(before, lifetime)
 		}
 		chosen.state, chosen.until = Active, time.Time{}
 		return keys, nil
 	})
+	if err == nil && before != nil && before.algorithm != HS512 && chosen.algorithm == HS512 {
+		f.logger().Warn("services that fetch the public keys can no longer verify new tokens, because the secret of an HS512 key is not published", "file", f.Path, "key", chosen.id)
+	}
+	return err
 }
 
 // Retire retires a key that is not active. The key verifies for the given lifetime,
@@ -240,6 +263,17 @@ func findInactive(keys []*Key, id string) (*Key, error) {
 func findKey(keys []*Key, id string) *Key {
 	for _, key := range keys {
 		if key.id == id {
+			return key
+		}
+	}
+	return nil
+}
+
+// findActive returns the key that signs, or nil. It is for the keys that change passes
+// on, which all have a state.
+func findActive(keys []*Key) *Key {
+	for _, key := range keys {
+		if key.state == Active && key.CanSign() {
 			return key
 		}
 	}

@@ -81,6 +81,9 @@ func OpenKeyring(file KeyFile) (*Keyring, error) {
 	if err := r.replaceFromFile(keys); err != nil {
 		return nil, err
 	}
+	if active := r.Active(); active != nil && file.Algorithm != "" && file.Algorithm != active.algorithm {
+		file.logger().Warn(fmt.Sprintf("the key file exists and its active key is %s; Algorithm is only for a new file", active.algorithm), "file", file.Path)
+	}
 	return r, nil
 }
 

@@ -290,3 +290,119 @@ func TestKeyringWithoutKeys(t *testing.T) {
 	_, err = verifier.Verify(t.Context(), token)
 	assert.ErrorIs(t, err, tokens.ErrUnknownKey)
 }
+
+// TestAddKeepsTheAlgorithm: services that fetch the public keys go on verifying, unless
+// an operator asks for another algorithm.
+func TestAddKeepsTheAlgorithm(t *testing.T) {
+	public, err := tokens.NewKeyring(generate(t, tokens.ES256))
+	require.NoError(t, err)
+	published, err := public.PublicJWKSet(epoch)
+	require.NoError(t, err)
+	for name, test := range map[string]struct {
+		content     []byte
+		asked, want tokens.Algorithm
+	}{
+		"no file":            {nil, "", tokens.HS512},
+		"no file, asked":     {nil, tokens.ES256, tokens.ES256},
+		"a secret":           {secret, "", tokens.HS512},
+		"a secret, asked":    {secret, tokens.EdDSA, tokens.EdDSA},
+		"EdDSA":              {privateJWK(t, tokens.EdDSA), "", tokens.EdDSA},
+		"EdDSA, asked":       {privateJWK(t, tokens.EdDSA), tokens.HS512, tokens.HS512},
+		"ES256":              {privateJWK(t, tokens.ES256), "", tokens.ES256},
+		"no key that signs":  {published, "", ""},
+		"no such algorithm":  {secret, "HS256", ""},
+		"none, no such file": {nil, "HS256", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "test.key")
+			if test.content != nil {
+				require.NoError(t, os.WriteFile(path, test.content, 0o600))
+			}
+			added, err := (&tokens.KeyFile{Path: path}).Add(test.asked)
+			if test.want == "" {
+				require.ErrorIs(t, err, tokens.ErrKey)
+				assert.ErrorContains(t, err, "algorithm")
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, test.want, added.Algorithm())
+			assert.Equal(t, added.ID(), keyWithID(t, path, added.ID()).ID())
+		})
+	}
+}
+
+func privateJWK(t *testing.T, algorithm tokens.Algorithm) []byte {
+	t.Helper()
+	text, err := generate(t, algorithm).PrivateJWK()
+	require.NoError(t, err)
+	return text
+}
+
+func keyWithID(t *testing.T, path, id string) *tokens.Key {
+	t.Helper()
+	_, keys := loadKeyring(t, path)
+	for _, key := range keys {
+		if key.ID() == id {
+			return key
+		}
+	}
+	require.Fail(t, "no such key", id)
+	return nil
+}
+
+// TestChangeToASecretIsWarnedOf: nobody can verify tokens of a secret with public keys.
+func TestChangeToASecretIsWarnedOf(t *testing.T) {
+	for _, test := range []struct {
+		old, next tokens.Algorithm
+		warned    bool
+	}{
+		{tokens.EdDSA, tokens.HS512, true}, {tokens.ES256, tokens.HS512, true},
+		{tokens.EdDSA, tokens.ES256, false}, {tokens.HS512, tokens.HS512, false}, {tokens.HS512, tokens.EdDSA, false},
+	} {
+		var log strings.Builder
+		path := filepath.Join(t.TempDir(), "test.key")
+		file := tokens.KeyFile{Path: path, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		first, err := file.Add(test.old)
+		require.NoError(t, err)
+		require.NoError(t, file.Activate(first.ID(), time.Hour))
+		added, err := file.Add(test.next)
+		require.NoError(t, err)
+		assert.Empty(t, log.String())
+		require.NoError(t, file.Activate(added.ID(), time.Hour))
+		warned := strings.Contains(log.String(), "level=WARN") && strings.Contains(log.String(), path) &&
+			strings.Contains(log.String(), "services that fetch the public keys can no longer verify new tokens")
+		assert.Equal(t, test.warned, warned, "%s to %s: %s", test.old, test.next, &log)
+		log.Reset()
+		require.NoError(t, file.Activate(added.ID(), time.Hour))
+		assert.Empty(t, log.String(), "the key is active already")
+	}
+}
+
+// TestIgnoredAlgorithmIsWarnedOf: KeyFile.Algorithm changes no file that exists.
+func TestIgnoredAlgorithmIsWarnedOf(t *testing.T) {
+	for _, test := range []struct {
+		content   []byte
+		algorithm tokens.Algorithm
+		warning   string
+	}{
+		{secret, tokens.EdDSA, "the key file exists and its active key is HS512; Algorithm is only for a new file"},
+		{privateJWK(t, tokens.ES256), tokens.HS512, "the key file exists and its active key is ES256; Algorithm is only for a new file"},
+		{secret, tokens.HS512, ""}, {secret, "", ""}, {privateJWK(t, tokens.EdDSA), "", ""}, {nil, tokens.EdDSA, ""},
+	} {
+		path := filepath.Join(t.TempDir(), "test.key")
+		if test.content != nil {
+			require.NoError(t, os.WriteFile(path, test.content, 0o600))
+		}
+		var log strings.Builder
+		ring, err := tokens.OpenKeyring(tokens.KeyFile{Path: path, Algorithm: test.algorithm, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		require.NoError(t, err)
+		_, err = ring.Reload()
+		require.NoError(t, err)
+		if test.warning == "" {
+			assert.NotContains(t, log.String(), "level=WARN")
+			continue
+		}
+		assert.Equal(t, 1, strings.Count(log.String(), "level=WARN"), log.String())
+		assert.Contains(t, log.String(), `msg="`+test.warning+`" file=`+path)
+	}
+}
