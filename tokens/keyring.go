@@ -34,9 +34,9 @@ func (r *Keyring) set() *keySet {
 	return &noKeys
 }
 
-// NewKeyring makes a keyring of the keys. The key in the state [Active] signs. If there
-// is none, the first key without a state that can sign does so. All other keys without a
-// state only verify.
+// NewKeyring makes a keyring of the keys. The key in the state [Active] signs. If no key
+// is Active, the first key that can sign and has no state signs. All other keys without
+// a state only verify.
 //
 // The error matches [ErrKey] if there is no key, if two keys have the same id, or if two
 // are active.

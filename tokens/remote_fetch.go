@@ -80,7 +80,7 @@ func (r *RemoteVerifier) fetch(ctx context.Context) error {
 		r.config.Logger.Warn("the issuer publishes several keys with one id; none of them is used", "url", r.config.URL, "ids", repeated)
 	}
 	if len(keys) == 0 {
-		r.config.Logger.Warn("the issuer publishes no key that can be used; all tokens are refused", "url", r.config.URL)
+		r.config.Logger.Warn("the issuer publishes no key that can be used, so all tokens are refused; the issuer may sign with HS512, whose secret cannot be published", "url", r.config.URL)
 	}
 	return nil
 }

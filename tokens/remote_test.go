@@ -1,6 +1,7 @@
 package tokens_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -173,6 +174,17 @@ func TestRemoteVerifierBelievesASetWithoutKeys(t *testing.T) {
 			assert.NoError(t, err)
 		})
 	}
+	t.Run("the log says what the reason may be", func(t *testing.T) {
+		p := publish(t)
+		p.serveText(`{"keys":[]}`)
+		var log bytes.Buffer
+		remote := newRemote(t, p, func(config *tokens.RemoteConfig) {
+			config.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		})
+		p.await(t, 2) // the log has the line of the first fetch
+		remote.Close()
+		assert.Contains(t, log.String(), "the issuer may sign with HS512, whose secret cannot be published")
+	})
 	t.Run("from the start", func(t *testing.T) {
 		p := publish(t)
 		p.serveText(`{"keys":[]}`)

@@ -33,8 +33,8 @@ type VerifierConfig struct {
 //
 // It caches the tokens that it has verified, so that a token that comes again costs
 // only a look-up and a look at the clock. A caller who is logged in can fill the
-// cache with their own tokens. The tokens of others are then verified again, which
-// takes a few microseconds each.
+// cache with their own tokens. The tokens of others are then verified again. That takes
+// a few microseconds for HS512, about 60 for EdDSA.
 type Verifier struct {
 	keys     *Keyring
 	expected expectation
