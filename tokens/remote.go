@@ -57,8 +57,8 @@ type RemoteConfig struct {
 }
 
 // RemoteVerifier verifies access tokens of an issuer in another process. It fetches the
-// public keys of the issuer. A RemoteVerifier is
-// safe for concurrent use. The issuer must sign with EdDSA, ES256 or RS256. Close it when you no longer need it.
+// public keys of the issuer. The issuer must sign with EdDSA, ES256 or RS256. Close a
+// RemoteVerifier when you no longer need it. It is safe for concurrent use.
 //
 // Each JWK set that it fetches replaces the one before, even if no key in the new set
 // can be used: the issuer has then withdrawn its keys. If several keys have one id, none
