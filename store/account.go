@@ -45,7 +45,8 @@ func ParseID(text string) (ID, error) {
 // change the copy that [Account.Clone] returns.
 //
 // The bson tags name the members of the record, in MongoDB and in a bolt file. The
-// JSON form leaves out what other people must not see.
+// JSON form leaves out the password hash and the sessions. It is for the account's owner
+// and for administrators.
 type Account struct {
 	ID ID `bson:"_id" json:"account_id"`
 	// Name is unique, prepared with PrepareName.
