@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -50,12 +51,20 @@ type IntrospectionConfig struct {
 //
 // A token that the issuer calls inactive is refused. If the issuer does not answer, or
 // refuses to answer this service, that is an outage. It is safe for concurrent use.
+//
+// The issuer does not tell the generation of a session. The Generation of a token is
+// here a negative number that no other answer has. It leads FindBySession to the
+// answer that Verify has used for the same request.
 type Introspection struct {
 	config IntrospectionConfig
-	// The last good answers, for those who ask again and for the look at the account
-	// that follows a Verify.
-	byToken   *otter.Cache[string, *introspected]
-	bySession *otter.Cache[store.SessionRef, *introspected]
+	// answers counts the good answers.
+	answers atomic.Int64
+	// byToken holds the last good answer about each token, for CacheFor.
+	byToken *otter.Cache[string, *introspected]
+	// byRef holds the answers that Verify has used. A reference names one answer, so
+	// no other request can replace it, neither one that asked earlier nor one with
+	// another token of the session. Whoever finds an answer here finds their own.
+	byRef *otter.Cache[store.SessionRef, *introspected]
 }
 
 var (
@@ -99,7 +108,7 @@ func NewIntrospection(config IntrospectionConfig) (*Introspection, error) {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	return &Introspection{config: config, byToken: newAnswers[string](), bySession: newAnswers[store.SessionRef]()}, nil
+	return &Introspection{config: config, byToken: newAnswers[string](), byRef: newAnswers[store.SessionRef]()}, nil
 }
 
 func newAnswers[K comparable]() *otter.Cache[K, *introspected] {
@@ -126,7 +135,7 @@ func (i *Introspection) Verify(ctx context.Context, token string) (tokens.Access
 			return tokens.AccessToken{}, err
 		}
 	}
-	i.bySession.Set(answer.ref, answer)
+	i.byRef.Set(answer.ref, answer)
 	return answer.token, nil
 }
 
@@ -137,18 +146,20 @@ func (i *Introspection) isRecent(answer *introspected) bool {
 	return age >= 0 && age < i.config.CacheFor && now.Before(answer.token.Expiry)
 }
 
-// FindBySession returns the account of a token that Verify has just found good.
+// FindBySession returns the account that the answer to Verify has named. ref must be
+// made from the token that Verify has returned, with its Generation.
 func (i *Introspection) FindBySession(_ context.Context, ref store.SessionRef) (*store.Account, error) {
-	answer, found := i.bySession.GetIfPresent(ref)
+	answer, found := i.byRef.GetIfPresent(ref)
 	if !found {
-		return nil, fmt.Errorf("%w: no token of the session was verified", store.ErrUnavailable)
+		return nil, fmt.Errorf("%w: the token was not verified here, or too long ago", store.ErrUnavailable)
 	}
 	return answer.account, nil
 }
 
-// FindBySessionFresh asks the issuer again, unless every request asks.
+// FindBySessionFresh asks the issuer again about the token that ref was made from. It
+// returns seen if every request asks, or if the token was verified too long ago.
 func (i *Introspection) FindBySessionFresh(ctx context.Context, ref store.SessionRef, seen *store.Account) (*store.Account, error) {
-	answer, found := i.bySession.GetIfPresent(ref)
+	answer, found := i.byRef.GetIfPresent(ref)
 	if i.config.CacheFor == 0 || !found {
 		return seen, nil
 	}
@@ -173,7 +184,9 @@ func (i *Introspection) ask(ctx context.Context, token string) (*introspected, e
 		i.byToken.Invalidate(token)
 		return nil, errInactive
 	}
-	ref, err := store.ParseSessionRef(members.Subject, members.SessionID, 0)
+	// A session counts its generations from 1, so store.Accounts takes a negative one
+	// for a token that is older than every reuse it knows, as it takes 0.
+	ref, err := store.ParseSessionRef(members.Subject, members.SessionID, -i.answers.Add(1))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%w: the subject is no account id", tokens.ErrMalformed)
@@ -183,7 +196,7 @@ func (i *Introspection) ask(ctx context.Context, token string) (*introspected, e
 	answer := &introspected{
 		compact: token, ref: ref, asked: asked,
 		token: tokens.AccessToken{Claims: tokens.Claims{
-			Subject: members.Subject, ClientID: members.ClientID, SessionID: members.SessionID,
+			Subject: members.Subject, ClientID: members.ClientID, SessionID: members.SessionID, Generation: ref.Generation,
 			ID: members.ID, Issuer: members.Issuer, Audience: members.Audience,
 			Expiry: time.Unix(members.Expiry, 0).UTC(), IssuedAt: time.Unix(members.IssuedAt, 0).UTC(),
 		}},

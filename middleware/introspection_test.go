@@ -211,6 +211,109 @@ func introspect(t testing.TB, answer string) (*middleware.Caller, error) {
 	return auth.Authenticate(t.Context(), "abc")
 }
 
+// issuerFunc answers questions about tokens.
+type issuerFunc func(token string) (answer string)
+
+func (f issuerFunc) RoundTrip(r *http.Request) (*http.Response, error) {
+	return answering(f(r.FormValue("token"))).RoundTrip(r)
+}
+
+func introspectionOf(t *testing.T, cacheFor time.Duration, issuer issuerFunc) *middleware.Introspection {
+	t.Helper()
+	introspection, err := middleware.NewIntrospection(middleware.IntrospectionConfig{
+		URL: "http://issuer", ClientID: "a", ClientSecret: "b", CacheFor: cacheFor, Client: &http.Client{Transport: issuer},
+	})
+	require.NoError(t, err)
+	return introspection
+}
+
+func goodAnswer(groups string) string {
+	return `{"active":true,"sub":"65f0c0ffee65f0c0ffee0001","sid":"s","exp":4102444800,"groups":[` + groups + `]}`
+}
+
+func verified(t *testing.T, introspection *middleware.Introspection, token string) store.SessionRef {
+	t.Helper()
+	access, err := introspection.Verify(t.Context(), token)
+	require.NoError(t, err)
+	ref, err := store.ParseSessionRef(access.Subject, access.SessionID, access.Generation)
+	require.NoError(t, err)
+	return ref
+}
+
+// TestIntrospectionSlowOldAnswerGivesNoGroup: a request begins while the account is in
+// a group, and its answer comes late. It does not count for a request that begins
+// after the account has left the group.
+func TestIntrospectionSlowOldAnswerGivesNoGroup(t *testing.T) {
+	arrived, proceed, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	var questions atomic.Int64
+	introspection := introspectionOf(t, 0, func(string) string {
+		if questions.Add(1) > 1 {
+			return goodAnswer("")
+		}
+		close(arrived)
+		<-proceed
+		return goodAnswer(`"admin"`)
+	})
+	go func() {
+		defer close(done)
+		_, err := introspection.Verify(context.Background(), "token")
+		assert.NoError(t, err)
+	}()
+	<-arrived
+	ref := verified(t, introspection, "token")
+	close(proceed)
+	<-done
+	account, err := introspection.FindBySession(t.Context(), ref)
+	require.NoError(t, err)
+	assert.Empty(t, account.Groups)
+}
+
+// TestIntrospectionFreshAsksAboutTheCallersToken: another token of the session neither
+// has a good caller refused nor keeps a bad one.
+func TestIntrospectionFreshAsksAboutTheCallersToken(t *testing.T) {
+	var bad atomic.Pointer[string]
+	introspection := introspectionOf(t, time.Minute, func(token string) string {
+		switch gone := bad.Load(); {
+		case gone == nil:
+			return goodAnswer("")
+		case *gone == token:
+			return `{"active":false}`
+		}
+		return goodAnswer(`"added"`)
+	})
+	mine, other := "mine", "other"
+	ref := verified(t, introspection, mine)
+	seen, err := introspection.FindBySession(t.Context(), ref)
+	require.NoError(t, err)
+	verified(t, introspection, other)
+
+	bad.Store(&other)
+	fresh, err := introspection.FindBySessionFresh(t.Context(), ref, seen)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"added"}, fresh.Groups)
+	bad.Store(&mine)
+	_, err = introspection.FindBySessionFresh(t.Context(), ref, seen)
+	assert.ErrorIs(t, err, store.ErrSessionEnded)
+}
+
+// TestIntrospectionWithTheAccountsOfTheIssuer: a service can ask the issuer about
+// tokens and look at the accounts by itself. That is no reuse of a token.
+func TestIntrospectionWithTheAccountsOfTheIssuer(t *testing.T) {
+	a := newAuthority(t)
+	introspection, err := middleware.NewIntrospection(middleware.IntrospectionConfig{URL: a.URL, ClientID: "a p&i", ClientSecret: a.secret})
+	require.NoError(t, err)
+	auth, err := middleware.New(middleware.Config{Verifier: introspection, Accounts: a.kit.Accounts, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	response := a.issue(t, a.account.ID)
+	for range 3 {
+		for range 3 {
+			assert.Equal(t, 200, statusOf(auth.RequireGroup("editors"), response.AccessToken))
+		}
+		response, err = a.kit.Server.Refresh(t.Context(), grant.RefreshRequest{RefreshToken: response.RefreshToken, Origin: grant.Origin{ClientID: "app"}})
+		require.NoError(t, err)
+	}
+}
+
 // TestIntrospectionTakesBothFormsOfAudience: RFC 7662 section 2.2.
 func TestIntrospectionTakesBothFormsOfAudience(t *testing.T) {
 	for _, aud := range []string{`"api"`, `["api","other"]`, `[]`, `null`} {
