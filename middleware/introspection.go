@@ -180,7 +180,7 @@ func (i *Introspection) ask(ctx context.Context, token string) (*introspected, e
 	if err != nil {
 		return nil, fmt.Errorf("middleware: introspection at %s: %w", i.config.URL, err)
 	}
-	if !members.Active {
+	if members == nil {
 		i.byToken.Invalidate(token)
 		return nil, errInactive
 	}
@@ -211,9 +211,9 @@ func (i *Introspection) ask(ctx context.Context, token string) (*introspected, e
 	return answer, nil
 }
 
-// introspectionAnswer is what the issuer says (RFC 7662 section 2.2).
+// introspectionAnswer is what the issuer says of an active token (RFC 7662 section
+// 2.2).
 type introspectionAnswer struct {
-	Active    bool     `json:"active"`
 	Subject   string   `json:"sub"`
 	Username  string   `json:"username"`
 	ClientID  string   `json:"client_id"`
@@ -237,7 +237,7 @@ func (a *audience) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*[]string)(a))
 }
 
-// post sends the question. Any answer but 200 is an outage: 401 means that this
+// post sends the question. It returns nil for a token that is not active. Any answer but 200 is an outage: 401 means that this
 // service may not ask, and says nothing about the token.
 func (i *Introspection) post(ctx context.Context, token string) (*introspectionAnswer, error) {
 	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
@@ -264,9 +264,30 @@ func (i *Introspection) post(ctx context.Context, token string) (*introspectionA
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("status %d", response.StatusCode)
 	}
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return nil, err
+	}
+	return parseAnswer(text)
+}
+
+var errAnswer = errors.New("the answer is no JSON object of an introspection")
+
+// parseAnswer returns nil for a token that is not active. An answer that does not say
+// whether the token is active comes from somebody else, such as a proxy.
+func parseAnswer(text []byte) (*introspectionAnswer, error) {
+	var says struct {
+		Active *bool `json:"active"`
+	}
+	if err := json.Unmarshal(text, &says); err != nil || says.Active == nil {
+		return nil, errAnswer
+	}
+	if !*says.Active {
+		return nil, nil
+	}
 	answer := new(introspectionAnswer)
-	if err := json.UnmarshalRead(io.LimitReader(response.Body, maxAnswer), answer); err != nil {
-		return nil, errors.New("the answer is no JSON object of an introspection")
+	if err := json.Unmarshal(text, answer); err != nil {
+		return nil, errAnswer
 	}
 	return answer, nil
 }

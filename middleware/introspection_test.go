@@ -21,6 +21,7 @@ import (
 	"github.com/oauthsv/oauthsv/middleware"
 	"github.com/oauthsv/oauthsv/middleware/middlewaretest"
 	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/tokens"
 )
 
 // authority is an issuer in another process, as far as a resource server sees it.
@@ -156,6 +157,10 @@ func TestIntrospectionOutageIsNoBadToken(t *testing.T) {
 		"its own outage":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) },
 		"garbage":         func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
 		"half an answer":  func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"active":tr`) },
+		"an empty object": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{}`) },
+		"null":            func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `null`) },
+		"active null":     func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"active":null}`) },
+		"a proxy":         func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"message":"please log in"}`) },
 		"closes the line": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 	} {
 		a.broken.Store(&broken)
@@ -209,6 +214,15 @@ func introspect(t testing.TB, answer string) (*middleware.Caller, error) {
 	auth, err := middleware.New(middleware.Config{Verifier: introspection, Accounts: introspection, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	return auth.Authenticate(t.Context(), "abc")
+}
+
+// TestIntrospectionInactiveNeedsNothingElse: only the member "active" of such an answer
+// counts.
+func TestIntrospectionInactiveNeedsNothingElse(t *testing.T) {
+	for _, answer := range []string{`{"active":false}`, `{"active":false,"aud":1}`, `{"active":false,"exp":"never"}`} {
+		_, err := introspect(t, answer)
+		assert.ErrorIs(t, err, tokens.ErrInvalid, answer)
+	}
 }
 
 // issuerFunc answers questions about tokens.
