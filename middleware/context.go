@@ -22,7 +22,8 @@ type Caller struct {
 	// ClientID is the client that the access token was issued to.
 	ClientID string
 	// Expiry is when the access token expires. A stream should end then, or
-	// authenticate again.
+	// authenticate again. It is the zero time where it is not known: an issuer may
+	// leave it out of its answer to an [Introspection] (RFC 7662 section 2.2).
 	Expiry time.Time
 	// Private says that the token came from a place that shared caches do not look
 	// at: a cookie or the query. The answer then needs "Cache-Control: private". The

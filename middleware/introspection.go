@@ -143,7 +143,8 @@ func (i *Introspection) Verify(ctx context.Context, token string) (tokens.Access
 func (i *Introspection) isRecent(answer *introspected) bool {
 	now := i.config.Now()
 	age := now.Sub(answer.asked)
-	return age >= 0 && age < i.config.CacheFor && now.Before(answer.token.Expiry)
+	expiry := answer.token.Expiry
+	return age >= 0 && age < i.config.CacheFor && (expiry.IsZero() || now.Before(expiry))
 }
 
 // FindBySession returns the account that the answer to Verify has named. ref must be
@@ -188,17 +189,19 @@ func (i *Introspection) ask(ctx context.Context, token string) (*introspected, e
 	// for a token that is older than every reuse it knows, as it takes 0.
 	ref, err := store.ParseSessionRef(members.Subject, members.SessionID, -i.answers.Add(1))
 	switch {
-	case err != nil:
+	case err != nil, ref.AccountID == store.NilID:
 		return nil, fmt.Errorf("%w: the subject is no account id", tokens.ErrMalformed)
-	case members.Expiry != 0 && asked.Unix() >= members.Expiry:
+	case members.Expiry != nil && asked.Unix() >= *members.Expiry:
 		return nil, tokens.ErrExpired
+	case members.NotBefore != nil && asked.Unix() < *members.NotBefore:
+		return nil, tokens.ErrNotYetValid
 	}
 	answer := &introspected{
 		compact: token, ref: ref, asked: asked,
 		token: tokens.AccessToken{Claims: tokens.Claims{
 			Subject: members.Subject, ClientID: members.ClientID, SessionID: members.SessionID, Generation: ref.Generation,
 			ID: members.ID, Issuer: members.Issuer, Audience: members.Audience,
-			Expiry: time.Unix(members.Expiry, 0).UTC(), IssuedAt: time.Unix(members.IssuedAt, 0).UTC(),
+			Expiry: timeOf(members.Expiry), IssuedAt: timeOf(members.IssuedAt),
 		}},
 		account: &store.Account{ID: ref.AccountID, Name: members.Username, Groups: slices.Sorted(slices.Values(members.Groups))},
 	}
@@ -221,9 +224,18 @@ type introspectionAnswer struct {
 	ID        string   `json:"jti"`
 	Issuer    string   `json:"iss"`
 	Audience  audience `json:"aud"`
-	IssuedAt  int64    `json:"iat"`
-	Expiry    int64    `json:"exp"`
+	IssuedAt  *int64   `json:"iat"`
+	Expiry    *int64   `json:"exp"`
+	NotBefore *int64   `json:"nbf"`
 	Groups    []string `json:"groups"`
+}
+
+// timeOf returns the zero time for a member that the issuer has left out.
+func timeOf(seconds *int64) time.Time {
+	if seconds == nil {
+		return time.Time{}
+	}
+	return time.Unix(*seconds, 0).UTC()
 }
 
 // audience is a JSON string or an array of them (RFC 7662 section 2.2).

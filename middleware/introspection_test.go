@@ -225,6 +225,39 @@ func TestIntrospectionInactiveNeedsNothingElse(t *testing.T) {
 	}
 }
 
+// TestIntrospectionTimes: the issuer may leave out each of them (RFC 7662 section 2.2).
+func TestIntrospectionTimes(t *testing.T) {
+	const sub = `{"active":true,"sub":"65f0c0ffee65f0c0ffee0001"`
+	for members, want := range map[string]error{
+		`,"exp":0}`:                           tokens.ErrExpired,
+		`,"exp":-5}`:                          tokens.ErrExpired,
+		`,"exp":1700000000}`:                  tokens.ErrExpired,
+		`,"nbf":4102444800}`:                  tokens.ErrNotYetValid,
+		`,"nbf":4102444800,"exp":4102444900}`: tokens.ErrNotYetValid,
+		`,"nbf":1700000000}`:                  nil,
+		`}`:                                   nil,
+	} {
+		caller, err := introspect(t, sub+members)
+		if want != nil {
+			assert.ErrorIs(t, err, want, members)
+			continue
+		}
+		require.NoError(t, err, members)
+		assert.True(t, caller.Expiry.IsZero(), members)
+	}
+	_, err := introspect(t, `{"active":true,"sub":"000000000000000000000000"}`)
+	assert.ErrorIs(t, err, tokens.ErrMalformed)
+
+	var questions atomic.Int64
+	introspection := introspectionOf(t, time.Minute, func(string) string {
+		questions.Add(1)
+		return sub + "}"
+	})
+	verified(t, introspection, "token")
+	verified(t, introspection, "token")
+	assert.Equal(t, int64(1), questions.Load(), "an answer without an end is used again")
+}
+
 // issuerFunc answers questions about tokens.
 type issuerFunc func(token string) (answer string)
 
