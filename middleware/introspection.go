@@ -39,6 +39,11 @@ type IntrospectionConfig struct {
 	// asks. Answers that a token is not good are never kept.
 	CacheFor time.Duration
 	// Client asks. The default has a timeout of 5 seconds.
+	//
+	// A redirect may lead to the same host and port, or from http to https on the
+	// same host. No other redirect is followed, because the server there would learn
+	// the token and could answer what it likes. If Client has its own CheckRedirect,
+	// that decides instead.
 	Client *http.Client
 	// Now is the clock, time.Now by default.
 	Now func() time.Time
@@ -104,7 +109,11 @@ func NewIntrospection(config IntrospectionConfig) (*Introspection, error) {
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("middleware: introspection configuration: %s", strings.Join(problems, "; "))
 	}
-	config.Client = cmp.Or(config.Client, &http.Client{Timeout: 5 * time.Second})
+	client := *cmp.Or(config.Client, &http.Client{Timeout: 5 * time.Second})
+	if client.CheckRedirect == nil {
+		client.CheckRedirect = checkRedirect
+	}
+	config.Client = &client
 	if config.Now == nil {
 		config.Now = time.Now
 	}
@@ -302,4 +311,19 @@ func parseAnswer(text []byte) (*introspectionAnswer, error) {
 		return nil, errAnswer
 	}
 	return answer, nil
+}
+
+const maxRedirects = 5
+
+// checkRedirect keeps the token from other hosts, and from the open network.
+func checkRedirect(next *http.Request, before []*http.Request) error {
+	from, to := before[len(before)-1].URL, next.URL
+	secured := from.Scheme == "http" && to.Scheme == "https" && strings.EqualFold(from.Hostname(), to.Hostname())
+	switch {
+	case len(before) > maxRedirects:
+		return fmt.Errorf("more than %d redirects", maxRedirects)
+	case secured, from.Scheme == to.Scheme && strings.EqualFold(from.Host, to.Host):
+		return nil
+	}
+	return errors.New("redirects to another host, or from https to http, are not followed")
 }

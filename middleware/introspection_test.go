@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -256,6 +257,57 @@ func TestIntrospectionTimes(t *testing.T) {
 	verified(t, introspection, "token")
 	verified(t, introspection, "token")
 	assert.Equal(t, int64(1), questions.Load(), "an answer without an end is used again")
+}
+
+// TestIntrospectionKeepsTheTokenFromOtherHosts: 307 repeats the question, with the token,
+// at another place.
+func TestIntrospectionKeepsTheTokenFromOtherHosts(t *testing.T) {
+	answer := func(w http.ResponseWriter, r *http.Request) {
+		switch to := r.URL.Query().Get("to"); {
+		case to != "":
+			http.Redirect(w, r, to, http.StatusTemporaryRedirect)
+		case r.URL.Path == "/loop":
+			http.Redirect(w, r, "/loop", http.StatusTemporaryRedirect)
+		case r.FormValue("token") == "abc":
+			fmt.Fprint(w, goodAnswer(""))
+		}
+	}
+	plain, other := httptest.NewServer(http.HandlerFunc(answer)), httptest.NewServer(http.HandlerFunc(answer))
+	secure := httptest.NewTLSServer(http.HandlerFunc(answer))
+	for _, server := range []*httptest.Server{plain, other, secure} {
+		t.Cleanup(server.Close)
+	}
+	localhost := strings.Replace(plain.URL, "127.0.0.1", "localhost", 1)
+	client := secure.Client()
+	willing := *client
+	willing.CheckRedirect = func(*http.Request, []*http.Request) error { return nil }
+	to := func(server *httptest.Server, target string) string {
+		return server.URL + "/?to=" + url.QueryEscape(target)
+	}
+
+	for name, test := range map[string]struct {
+		url      string
+		client   *http.Client
+		followed bool
+	}{
+		"same place":             {to(plain, "/x"), nil, true},
+		"same place, https":      {to(secure, "/x"), client, true},
+		"http to https":          {to(plain, secure.URL), client, true},
+		"https to http":          {to(secure, plain.URL), client, false},
+		"another host":           {to(plain, localhost), nil, false},
+		"another host, client":   {to(plain, localhost), client, false},
+		"another port":           {to(plain, other.URL), nil, false},
+		"for ever":               {plain.URL + "/loop", nil, false},
+		"https to http, willing": {to(secure, plain.URL), &willing, true},
+		"another host, willing":  {to(plain, localhost), &willing, true},
+	} {
+		introspection, err := middleware.NewIntrospection(middleware.IntrospectionConfig{URL: test.url, ClientID: "a", ClientSecret: "b", Client: test.client})
+		require.NoError(t, err)
+		_, err = introspection.Verify(t.Context(), "abc")
+		assert.Equal(t, test.followed, err == nil, "%s: %v", name, err)
+		assert.NotErrorIs(t, err, tokens.ErrInvalid, name)
+	}
+	assert.Nil(t, client.CheckRedirect, "the client of the caller is not changed")
 }
 
 // issuerFunc answers questions about tokens.
