@@ -109,6 +109,32 @@ func TestClientsMustAuthenticate(t *testing.T) {
 	})
 }
 
+// ownRegistry checks nothing, unlike NewClients.
+type ownRegistry map[string]*grant.Client
+
+func (r ownRegistry) FindClient(_ context.Context, id string) (*grant.Client, error) {
+	return r[id], nil
+}
+
+// TestPublicClientMayNotIntrospect: whoever knows a client_id is not yet the client.
+func TestPublicClientMayNotIntrospect(t *testing.T) {
+	secret, hash := grant.NewClientSecret()
+	k := newKit(t, middlewaretest.Config{Grant: func(c *grant.Config) {
+		c.MayIntrospect = nil
+		c.Clients = ownRegistry{"public": {ID: "public", MayIntrospect: true}, "api": {ID: "api", SecretHash: hash, MayIntrospect: true}}
+	}})
+	token := k.mustToken(passwordForm + "&client_id=public").AccessToken
+	for sender, status := range map[string]int{
+		"client_id=public":                      401,
+		"client_id=public&client_secret=":       401,
+		"client_id=public&client_secret=x":      401,
+		"client_id=api":                         401,
+		"client_id=api&client_secret=" + secret: 200,
+	} {
+		assert.Equal(t, status, k.post("/introspect", "token="+token+"&"+sender).status, sender)
+	}
+}
+
 func TestClientIDIsRecorded(t *testing.T) {
 	k := newKit(t, middlewaretest.Config{})
 	for sent, want := range map[string]string{
