@@ -105,6 +105,7 @@ func TestClientsMustAuthenticate(t *testing.T) {
 		assert.Contains(t, ask(basic("api", secret)...).body, `"active":true`)
 		assert.Equal(t, `{"active":false}`, ask(basic("other-api", secret)...).body, "tokens of another audience")
 		assert.Equal(t, 401, ask(basic("web", secret)...).status)
+		assert.Contains(t, ask(basic("web", secret)...).body, "the caller may not introspect")
 		assert.Equal(t, 401, ask(basic("api", "x")...).status)
 	})
 }

@@ -22,6 +22,10 @@ type Mux interface {
 
 // Mount mounts all endpoints of the server, each at its path. For a router that is no
 // [Mux], or to leave an endpoint out, use [Server.Endpoints].
+//
+// The patterns have no method: each endpoint answers a wrong method itself. A
+// *http.ServeMux with the pattern "GET /" panics on such a pattern, because neither is
+// more specific than the other. Register "/" instead.
 func (s *Server) Mount(mux Mux) {
 	for _, endpoint := range s.Endpoints() {
 		mux.Handle(endpoint.Path, endpoint.Handler)
@@ -30,6 +34,10 @@ func (s *Server) Mount(mux Mux) {
 
 // Endpoints lists all endpoints of the server. The introspection endpoint is among
 // them where somebody may use it: with Config.Clients or Config.MayIntrospect.
+//
+// All paths but one begin with the path of the issuer. The path of the metadata ends
+// with it: for https://h.example/tenant/a the metadata are at
+// /.well-known/oauth-authorization-server/tenant/a (RFC 8414 section 3.1).
 func (s *Server) Endpoints() []Endpoint {
 	base := s.basePath()
 	endpoints := []Endpoint{

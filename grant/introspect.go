@@ -107,6 +107,12 @@ func (s *Server) findByToken(ctx context.Context, compact string) (tokens.Access
 
 var errMayNotIntrospect = errors.New("grant: the caller may not introspect")
 
+// mayNotIntrospect is 401 even for a caller who is known (RFC 7662 section 2.3). The
+// description tells operators that the credentials are not at fault.
+func mayNotIntrospect(description string) *Error {
+	return &Error{Code: CodeInvalidClient, Description: description, Status: http.StatusUnauthorized, Err: errMayNotIntrospect}
+}
+
 const challengeBearer = `Bearer realm="introspection endpoint"`
 
 // mayIntrospect lets a confidential client or another caller ask. audience, if not
@@ -121,7 +127,7 @@ func (s *Server) mayIntrospect(r *http.Request, parameters map[string]string) (a
 		// A registry of the deployer's own may hold a public client that may introspect.
 		// Everybody knows its ID, and it has no secret to prove that it is the client.
 		if failure == nil && (!client.MayIntrospect || client.SecretHash == "") {
-			failure = invalidClient(errMayNotIntrospect)
+			failure = mayNotIntrospect("the caller may not introspect")
 		}
 		if failure != nil {
 			if failure.Status == http.StatusUnauthorized { // which needs a challenge, RFC 9110 section 15.5.2
@@ -132,7 +138,9 @@ func (s *Server) mayIntrospect(r *http.Request, parameters map[string]string) (a
 		return client.Audience, nil
 	}
 	if s.config.MayIntrospect == nil { // nobody may
-		return "", &Error{Code: CodeInvalidClient, Description: "the endpoint is closed", Status: http.StatusUnauthorized, Err: errMayNotIntrospect, challenges: []string{challengeBasic}}
+		failure := mayNotIntrospect("the endpoint is closed")
+		failure.challenges = []string{challengeBasic}
+		return "", failure
 	}
 	allowed, err := s.config.MayIntrospect(r)
 	switch {
@@ -144,7 +152,7 @@ func (s *Server) mayIntrospect(r *http.Request, parameters map[string]string) (a
 	case err != nil:
 		return "", outage(err)
 	case !allowed:
-		failure := invalidClient(errMayNotIntrospect)
+		failure := mayNotIntrospect("the caller may not introspect")
 		failure.challenges = []string{challengeBearer}
 		if s.config.Clients != nil {
 			failure.challenges = append(failure.challenges, challengeBasic)

@@ -74,6 +74,9 @@ func TestIntrospectionAnswersWhoMayAsk(t *testing.T) {
 			assert.Equal(t, []string{test.challenge}, got.header["Www-Authenticate"], name)
 			assert.Equal(t, test.code, got.json(t)["error"], name)
 			assert.NotContains(t, got.body, "active", name)
+			if test.code == "invalid_client" {
+				assert.Equal(t, "the caller may not introspect", got.json(t)["error_description"], name)
+			}
 		}
 		assert.Equal(t, 400, ask("").status)
 		assert.Equal(t, 405, k.send("GET", "/introspect?token=x", "").status)
