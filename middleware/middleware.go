@@ -24,7 +24,8 @@ func (a *Authenticator) Require(next http.Handler) http.Handler {
 }
 
 // Optional lets a request through if it has a good access token or no credentials at
-// all. It refuses bad credentials.
+// all. It refuses bad credentials. Without credentials next finds no caller, even if
+// another Authenticator has put one into the context.
 func (a *Authenticator) Optional(next http.Handler) http.Handler {
 	return a.wrap(next, true, nil)
 }
@@ -57,9 +58,13 @@ func (a *Authenticator) wrap(next http.Handler, optional bool, allowed func(*sto
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		caller, known := FromContext(r.Context())
 		if !known || caller.by != a {
-			var err error
-			caller, err = a.AuthenticateRequest(r)
+			own, err := a.AuthenticateRequest(r)
 			if optional && errors.Is(err, ErrNoCredentials) {
+				if known && caller.by != nil {
+					// next must not take the caller of another Authenticator, such as
+					// one of the staff, for a user of this one.
+					r = r.WithContext(context.WithValue(r.Context(), contextKey{}, nil))
+				}
 				next.ServeHTTP(w, r)
 				return
 			}
@@ -67,6 +72,7 @@ func (a *Authenticator) wrap(next http.Handler, optional bool, allowed func(*sto
 				a.refuse(w, r, err)
 				return
 			}
+			caller = own
 			r = r.WithContext(with(r.Context(), caller))
 		}
 		if allowed != nil {

@@ -113,6 +113,47 @@ func TestCallerByHandPassesItsOwnWrappersOnly(t *testing.T) {
 	}
 }
 
+// TestOptionalHidesTheCallerOfAnother: one of the staff is no user.
+func TestOptionalHidesTheCallerOfAnother(t *testing.T) {
+	staff, member, staffToken := newAuth(t, nil)
+	users, _, userToken := newAuth(t, nil)
+	var known bool
+	var id store.ID
+	look := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { id, known = middleware.AccountID(r.Context()) })
+	// The staff have their own header; to users the request then has no credentials.
+	asStaff := func(next http.Handler) http.Handler {
+		return staff.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.Header.Del("Authorization")
+			next.ServeHTTP(w, r)
+		}))
+	}
+	serve := func(h http.Handler, r *http.Request) int {
+		id, known = store.NilID, false
+		recorder := httptest.NewRecorder()
+		h.ServeHTTP(recorder, r)
+		return recorder.Code
+	}
+	assert.Equal(t, 200, serve(asStaff(users.Optional(look)), request(staffToken)))
+	assert.False(t, known, "the handler takes the caller for a user")
+
+	withBoth := request(staffToken)
+	both := asStaff(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Set("Authorization", "Bearer "+userToken)
+		users.Optional(look).ServeHTTP(w, r)
+	}))
+	assert.Equal(t, 200, serve(both, withBoth))
+	assert.True(t, known)
+	assert.NotEqual(t, member.ID, id)
+	assert.Equal(t, 200, serve(asStaff(staff.Optional(look)), request(staffToken)))
+	assert.Equal(t, member.ID, id, "its own caller stays")
+
+	r := request("")
+	r.Header.Del("Authorization")
+	r = r.WithContext(middleware.NewContext(r.Context(), &middleware.Caller{AccountID: member.ID}))
+	assert.Equal(t, 200, serve(users.Optional(look), r))
+	assert.True(t, known, "a caller that the service has put there by hand stays")
+}
+
 // TestWithoutAccountsAGenuineTokenIsEnough: a resource server that has no access to
 // the accounts.
 func TestWithoutAccountsAGenuineTokenIsEnough(t *testing.T) {
