@@ -81,12 +81,12 @@ func fromMillis(ms int64) time.Time {
 // attemptKey hashes what is counted, so that the backend does not collect the names that
 // were submitted. Such names are often passwords.
 func attemptKey(parts ...string) string {
-	hash := sha256.New()
+	text := make([]byte, 0, 128)
 	for _, part := range parts {
-		_ = binary.Write(hash, binary.BigEndian, uint64(len(part))) // never fails
-		hash.Write([]byte(part))
+		text = append(binary.AppendUvarint(text, uint64(len(part))), part...)
 	}
-	return base64.RawURLEncoding.EncodeToString(hash.Sum(nil))
+	sum := sha256.Sum256(text)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // reserve counts an attempt as under way, and returns how many others are. The caller

@@ -60,22 +60,23 @@ func (l *loginAttempt) begin(ctx context.Context) (err error) {
 	if err := l.beginAddress(ctx); err != nil || l.name == "" {
 		return err
 	}
+	err = l.beginName(ctx)
+	if !errors.Is(err, errOthers) {
+		return err
+	}
 	timer := time.NewTimer(waitForOthers)
 	defer timer.Stop()
-	for {
-		err := l.beginName(ctx)
-		if !errors.Is(err, errOthers) {
-			return err
-		}
-		ended := l.giveWay()
+	for errors.Is(err, errOthers) {
 		select {
-		case <-ended:
+		case <-l.giveWay():
+			err = l.beginName(ctx)
 		case <-timer.C:
 			return unavailable("logging in", errOthers)
 		case <-ctx.Done():
 			return unavailable("logging in", ctx.Err())
 		}
 	}
+	return err
 }
 
 func (l *loginAttempt) beginAddress(ctx context.Context) error {
