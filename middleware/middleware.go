@@ -204,13 +204,14 @@ func (a *Authenticator) Authenticate(ctx context.Context, token string) (*Caller
 	if err != nil {
 		return nil, asError(err)
 	}
-	caller := &Caller{AccountID: ref.AccountID, SessionID: ref.SessionID, ClientID: access.ClientID, Expiry: access.Expiry, generation: ref.Generation, verified: true, by: a}
-	if a.config.Accounts == nil {
-		return caller, nil
+	caller := &Caller{
+		AccountID: ref.AccountID, SessionID: ref.SessionID, ClientID: access.ClientID, Expiry: access.Expiry,
+		generation: ref.Generation, verified: true, by: a,
 	}
-	caller.Account, err = a.config.Accounts.FindBySession(ctx, ref)
-	if err := a.noticeReuse(ctx, ref, err); err != nil {
-		return nil, asError(err)
+	if a.config.Accounts != nil {
+		if caller.Account, err = a.config.Accounts.FindBySession(ctx, ref); err != nil {
+			return nil, asError(a.noticeReuse(ctx, ref, err))
+		}
 	}
 	return caller, nil
 }
