@@ -182,7 +182,13 @@ func TestVerifyLooksUpInItsTurn(t *testing.T) {
 	go func() { first <- verify(t.Context()) }()
 	<-looks // the only turn is taken
 	ctx, giveUp := context.WithCancel(t.Context())
-	go func() { second <- verify(ctx) }()
+	go func() {
+		err := verify(ctx)
+		for errors.Is(err, password.ErrOverloaded) { // the third caller was in its place for a moment
+			err = verify(ctx)
+		}
+		second <- err
+	}()
 	over, cancel := context.WithCancel(t.Context())
 	cancel() // so that the third caller does not take the place of the second
 	for third := verify(over); !errors.Is(third, password.ErrOverloaded); third = verify(over) {
