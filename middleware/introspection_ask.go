@@ -92,8 +92,9 @@ func (a *audience) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*[]string)(a))
 }
 
-// post sends the question. It returns nil for a token that is not active. Any answer but 200 is an outage: 401 means that this
-// service may not ask, and says nothing about the token.
+// post sends the question. It returns nil for a token that is not active. Any answer but
+// 200 is an outage: 401 means that this service may not ask, and says nothing about the
+// token.
 func (i *Introspection) post(ctx context.Context, token string) (*introspectionAnswer, error) {
 	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, i.config.URL, strings.NewReader(form.Encode()))

@@ -61,22 +61,26 @@ func (l *loginAttempt) begin(ctx context.Context) (err error) {
 		return err
 	}
 	err = l.beginName(ctx)
-	if !errors.Is(err, errOthers) {
-		return err
-	}
-	timer := time.NewTimer(waitForOthers)
-	defer timer.Stop()
-	for errors.Is(err, errOthers) {
-		select {
-		case <-l.giveWay():
-			err = l.beginName(ctx)
-		case <-timer.C:
-			return unavailable("logging in", errOthers)
-		case <-ctx.Done():
-			return unavailable("logging in", ctx.Err())
-		}
+	if errors.Is(err, errOthers) {
+		err = l.waitForTurn(ctx)
 	}
 	return err
+}
+
+// waitForTurn begins again each time another login of the name has ended.
+func (l *loginAttempt) waitForTurn(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, waitForOthers, errOthers)
+	defer cancel()
+	for {
+		select {
+		case <-l.giveWay():
+			if err := l.beginName(ctx); !errors.Is(err, errOthers) {
+				return err
+			}
+		case <-ctx.Done():
+			return unavailable("logging in", context.Cause(ctx))
+		}
+	}
 }
 
 func (l *loginAttempt) beginAddress(ctx context.Context) error {
