@@ -39,9 +39,10 @@ type Backend interface {
 	FindByEmail(ctx context.Context, emailKey string) (*Account, error)
 
 	// Create adds a record. It returns an *ExistsError if another record has the same
-	// Name or EmailKey, with the field "name" if both are taken. If several callers
-	// create accounts with the same Name or EmailKey at once, exactly one succeeds.
-	// After any other error the record is there completely, or not at all.
+	// Name, EmailKey or ID. Its field is the first of "name", "email" and "account_id"
+	// that is taken. If several callers create accounts with the same Name, EmailKey or
+	// ID at once, exactly one succeeds. After any other error the record is there
+	// completely, or not at all.
 	Create(ctx context.Context, account *Account) error
 
 	// Update changes one record. It runs change on a private copy of the record, and

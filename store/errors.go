@@ -46,9 +46,9 @@ func Refused(err error) bool {
 		errors.Is(err, ErrSuperseded) || errors.Is(err, ErrRefreshReused)
 }
 
-// ExistsError means that another account already has the same name or e-mail.
+// ExistsError means that another account already has the same name, e-mail or id.
 type ExistsError struct {
-	// Field is "name" or "email".
+	// Field is "name", "email" or "account_id".
 	Field string
 }
 

@@ -18,6 +18,15 @@ const maxKey = bbolt.MaxKeySize - expirySize
 // Create is as [store.Backend] says.
 func (s *Store) Create(ctx context.Context, account *store.Account) error {
 	return s.write(ctx, func(b *batch) error {
+		if err := b.checkFree(&store.Account{}, account); err != nil {
+			return err
+		}
+		switch _, err := b.getAccount(account.ID); {
+		case err == nil:
+			return &store.ExistsError{Field: "account_id"}
+		case !errors.Is(err, store.ErrNotFound):
+			return err
+		}
 		return b.putAccount(&store.Account{}, account)
 	})
 }
@@ -35,6 +44,9 @@ func (s *Store) Update(ctx context.Context, id store.ID, change func(*store.Acco
 			return err
 		}
 		current.ID = id
+		if err := b.checkFree(&before, current); err != nil {
+			return err
+		}
 		return b.putAccount(&before, current)
 	})
 }
@@ -64,10 +76,10 @@ func (b *batch) getAccount(id store.ID) (*store.Account, error) {
 	return decodeAccount(id[:], text)
 }
 
-// putAccount writes an account and its entries in the indexes. It checks everything before
-// it writes anything, because other writers share the transaction: a refused call must
-// leave nothing behind.
-func (b *batch) putAccount(before, account *store.Account) error {
+// checkFree returns an error if another account has the name or the e-mail. It is called
+// before anything is written, because other writers share the transaction: a refused call
+// must leave nothing behind.
+func (b *batch) checkFree(before, account *store.Account) error {
 	for _, field := range []struct {
 		name      string
 		index     *table
@@ -90,6 +102,11 @@ func (b *batch) putAccount(before, account *store.Account) error {
 			return &store.ExistsError{Field: field.name}
 		}
 	}
+	return nil
+}
+
+// putAccount writes an account and its entries in the indexes.
+func (b *batch) putAccount(before, account *store.Account) error {
 	text, err := bson.Marshal(account)
 	if err != nil {
 		return fmt.Errorf("boltstore: encoding account %s: %w", account.ID.Hex(), err)

@@ -99,6 +99,9 @@ func (s *Store) Create(ctx context.Context, account *store.Account) error {
 	shard := s.shard(account.ID)
 	shard.Lock()
 	defer shard.Unlock()
+	if shard.accounts[account.ID] != nil {
+		return s.taken(account)
+	}
 	if err := s.claim(account.ID, "", account.Name, "", account.EmailKey); err != nil {
 		return err
 	}
@@ -149,6 +152,19 @@ func (s *Store) Delete(ctx context.Context, id store.ID) error {
 	delete(s.byName, current.Name)
 	delete(s.byEmail, current.EmailKey)
 	return nil
+}
+
+// taken says what of an account is taken, if its ID is.
+func (s *Store) taken(account *store.Account) error {
+	s.index.RLock()
+	defer s.index.RUnlock()
+	if _, found := s.byName[account.Name]; found {
+		return &store.ExistsError{Field: "name"}
+	}
+	if _, found := s.byEmail[account.EmailKey]; found {
+		return &store.ExistsError{Field: "email"}
+	}
+	return &store.ExistsError{Field: "account_id"}
 }
 
 // claim moves the account from its old name and e-mail to its new ones. If another

@@ -65,7 +65,7 @@ func (s *Store) read(ctx context.Context, field string, value any) (*account, er
 // Create is as [store.Backend] says.
 //
 // It inserts one document, which a server does completely or not at all. If the server
-// answers anything but success, Create looks up who has the name and the e-mail, because
+// answers anything but success, Create looks up who has the name, the e-mail and the id, because
 // servers differ in how they report a taken value. If the account itself has them, the
 // insertion was done: its reply was lost, or the server lacked a majority for it.
 //
@@ -84,7 +84,10 @@ func (s *Store) Create(caller context.Context, wanted *store.Account) error {
 		if err == nil {
 			return true, nil
 		}
-		holder, field, readError := s.holder(ctx, &document.Account)
+		holder, field, readError := s.holder(ctx, wanted, func(found *account) bool {
+			// The version tells wanted from an account whose caller chose the same id.
+			return found.ID == wanted.ID && found.Version == document.Version
+		})
 		if readError != nil || holder == nil {
 			return false, err
 		}
@@ -96,19 +99,23 @@ func (s *Store) Create(caller context.Context, wanted *store.Account) error {
 	})
 }
 
-// holder finds an account that has the name or the e-mail of wanted. If another account has
-// one of them, holder returns it, and in field which value it has. Otherwise it returns
-// wanted itself as it is stored, or nil, with an empty field.
-func (s *Store) holder(ctx context.Context, wanted *store.Account) (found *account, field string, err error) {
-	for _, unique := range []struct{ document, field, value string }{
-		{"name", "name", wanted.Name}, {"email_key", "email", wanted.EmailKey},
+// holder finds an account that has the name, the e-mail or the id of wanted. If another
+// account has one of them, holder returns it, and in field which value it has. Otherwise it
+// returns wanted itself as it is stored, or nil, with an empty field. isWanted tells wanted
+// from another account.
+func (s *Store) holder(ctx context.Context, wanted *store.Account, isWanted func(*account) bool) (found *account, field string, err error) {
+	for _, unique := range []struct {
+		document, field string
+		value           any
+	}{
+		{"name", "name", wanted.Name}, {"email_key", "email", wanted.EmailKey}, {"_id", "account_id", wanted.ID},
 	} {
 		owner, err := s.read(ctx, unique.document, unique.value)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 		case err != nil:
 			return nil, "", err
-		case owner.ID != wanted.ID:
+		case !isWanted(owner):
 			return owner, unique.field, nil
 		default:
 			found = owner
@@ -207,7 +214,7 @@ func (u *accountUpdate) current(ctx context.Context) (*account, error) {
 // taken reports whether another account has the name or the e-mail of wanted, and a majority
 // has that account.
 func (s *Store) taken(ctx context.Context, wanted *store.Account) (bool, error) {
-	holder, field, err := s.holder(ctx, wanted)
+	holder, field, err := s.holder(ctx, wanted, func(found *account) bool { return found.ID == wanted.ID })
 	if err != nil || field == "" {
 		return false, err
 	}

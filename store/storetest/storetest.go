@@ -152,12 +152,18 @@ func testSnapshotsArePrivate(t *testing.T, backend store.Backend) {
 }
 
 func testCreateRefusesTaken(t *testing.T, backend store.Backend) {
-	create(t, backend, "ada")
+	ada := create(t, backend, "ada")
 	for name, test := range map[string]struct{ name, email, field string }{
 		"name":  {"ada", "other@example.org", "name"},
 		"email": {"other", "ada@example.org", "email"},
 		"both":  {"ada", "ada@example.org", "name"},
 	} {
+		t.Run("id and "+name, func(t *testing.T) {
+			second := newAccount(test.name)
+			second.ID, second.Email, second.EmailKey = ada.ID, test.email, test.email
+			assertExists(t, backend.Create(t.Context(), second), test.field)
+			assert.Equal(t, ada, find(t, backend, ada.ID))
+		})
 		t.Run(name, func(t *testing.T) {
 			second := newAccount(test.name)
 			second.Email, second.EmailKey = test.email, test.email
@@ -166,6 +172,10 @@ func testCreateRefusesTaken(t *testing.T, backend store.Backend) {
 			assert.ErrorIs(t, err, store.ErrNotFound)
 		})
 	}
+	second := newAccount("other")
+	second.ID = ada.ID
+	assertExists(t, backend.Create(t.Context(), second), "account_id")
+	assert.Equal(t, ada, find(t, backend, ada.ID))
 	create(t, backend, "other")
 }
 
