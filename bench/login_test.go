@@ -27,17 +27,17 @@ func BenchmarkFailedLogin(b *testing.B) {
 		require.NoError(b, err)
 		return created
 	}
-	create(store.NewAccount{Name: "known", Password: "secret"})
+	create(store.NewAccount{Name: "known", Password: rootPassword})
 	create(store.NewAccount{Name: "robot", NoPassword: true})
 	create(store.NewAccount{Name: "foreign", PasswordHash: "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"})
-	disabled := create(store.NewAccount{Name: "disabled", Password: "secret"})
+	disabled := create(store.NewAccount{Name: "disabled", Password: rootPassword})
 	require.NoError(b, accounts.Disable(b.Context(), disabled.ID))
 
 	for _, test := range []struct{ name, username, password string }{
 		{"unknown_name", "nobody", "wrong"},
 		{"unknown_e-mail", "nobody@example.org", "wrong"},
 		{"wrong_password", "known", "wrong"},
-		{"disabled,_right", "disabled", "secret"},
+		{"disabled,_right", "disabled", rootPassword},
 		{"disabled,_wrong", "disabled", "wrong"},
 		{"no_password", "robot", "wrong"},
 		{"hash_of_another_scheme", "foreign", "wrong"},

@@ -29,6 +29,9 @@ import (
 	"github.com/oauthsv/oauthsv/store/password"
 )
 
+// rootPassword is the password of every account here.
+const rootPassword = "nine-kettles-sing-at-noon"
+
 // clear compares passwords in the clear, as the others' memory stores do, so that
 // what is measured is not the hash.
 type clear struct{}
@@ -51,7 +54,7 @@ func ours(tb testing.TB, backend store.Backend, hasher store.PasswordHasher) htt
 		Store: func(c *store.Config) { c.Passwords, c.MaxSessions = hasher, 4 },
 		Grant: func(c *grant.Config) { c.Event = func(context.Context, grant.Event) {} },
 	})
-	_, _, err := kit.Accounts.EnsureRoot(tb.Context(), "root", "root@localhost", "secret")
+	_, err := kit.Accounts.EnsureRoot(tb.Context(), "root", "root@localhost", rootPassword)
 	require.NoError(tb, err)
 	return kit.Server.TokenHandler()
 }
@@ -62,7 +65,7 @@ func fositeServer(tb testing.TB) http.Handler {
 	memory.Clients["app"] = &fosite.DefaultClient{
 		ID: "app", Public: true, GrantTypes: []string{"password", "refresh_token"}, Scopes: []string{"offline"},
 	}
-	memory.Users["root"] = storage.MemoryUserRelation{Username: "root", Password: "secret"}
+	memory.Users["root"] = storage.MemoryUserRelation{Username: "root", Password: rootPassword}
 	config := &fosite.Config{
 		GlobalSecret: []byte(strings.Repeat("s", 32)), AccessTokenLifespan: 15 * time.Minute, RefreshTokenLifespan: 720 * time.Hour,
 	}
@@ -101,7 +104,7 @@ func goOAuth2(tb testing.TB) http.Handler {
 	endpoint.SetAllowedGrantType(oauth2.PasswordCredentials, oauth2.Refreshing)
 	endpoint.SetClientInfoHandler(server.ClientFormHandler)
 	endpoint.SetPasswordAuthorizationHandler(func(_ context.Context, _, username, password string) (string, error) {
-		if username == "root" && password == "secret" {
+		if username == "root" && password == rootPassword {
 			return username, nil
 		}
 		return "", errRefused
@@ -157,7 +160,7 @@ func check(b *testing.B, handler http.Handler) {
 	b.Helper()
 	status, _ := post(handler, login+"wrong")
 	require.NotEqual(b, http.StatusOK, status)
-	first := mustPost(b, handler, login+"secret")
+	first := mustPost(b, handler, login+rootPassword)
 	second := mustPost(b, handler, refreshForm(first))
 	require.NotEqual(b, first, second)
 	status, _ = post(handler, refreshForm(second+"x"))
@@ -176,7 +179,7 @@ func BenchmarkPasswordGrant(b *testing.B) {
 		check(b, handler)
 		b.ReportAllocs()
 		for b.Loop() {
-			if status, body := post(handler, login+"secret"); status != http.StatusOK {
+			if status, body := post(handler, login+rootPassword); status != http.StatusOK {
 				b.Fatalf("status %d: %s", status, body)
 			}
 		}
@@ -187,7 +190,7 @@ func BenchmarkPasswordGrant(b *testing.B) {
 func BenchmarkRefreshGrant(b *testing.B) {
 	tokenEndpoints(b, func(b *testing.B, handler http.Handler) {
 		check(b, handler)
-		token := mustPost(b, handler, login+"secret")
+		token := mustPost(b, handler, login+rootPassword)
 		b.ReportAllocs()
 		for b.Loop() {
 			token = mustPost(b, handler, refreshForm(token))
@@ -202,12 +205,12 @@ func BenchmarkLogin(b *testing.B) {
 	b.Run("oauthsv", func(b *testing.B) {
 		handler := ours(b, memstore.New(), hasher)
 		for b.Loop() {
-			mustPost(b, handler, login+"secret")
+			mustPost(b, handler, login+rootPassword)
 		}
 	})
 	b.Run("limit:_argon2id", func(b *testing.B) {
 		for b.Loop() {
-			if _, err := hasher.Hash(b.Context(), "secret"); err != nil {
+			if _, err := hasher.Hash(b.Context(), rootPassword); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -228,9 +231,9 @@ func BenchmarkConcurrentRefresh(b *testing.B) {
 			refreshes := make(chan string, callers)
 			for i := range callers {
 				name := "user" + strconv.Itoa(i)
-				_, err := accounts.Create(b.Context(), store.NewAccount{Name: name, Email: name + "@localhost", Password: "secret"})
+				_, err := accounts.Create(b.Context(), store.NewAccount{Name: name, Email: name + "@localhost", Password: rootPassword})
 				require.NoError(b, err)
-				refreshes <- mustPost(b, handler, credentials+name+"&password=secret")
+				refreshes <- mustPost(b, handler, credentials+name+"&password="+rootPassword)
 			}
 			concurrently(b, callers, func() {
 				token := <-refreshes

@@ -60,7 +60,7 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 	if err != nil {
 		return nil, err
 	}
-	if err := ensureRoot(ctx, accounts, s, stderr); err != nil {
+	if err := ensureRoot(ctx, accounts, s, logger, stderr); err != nil {
 		return nil, err
 	}
 
@@ -138,13 +138,16 @@ func isMongoDB(location string) bool {
 	return strings.HasPrefix(location, "mongodb://") || strings.HasPrefix(location, "mongodb+srv://")
 }
 
-func ensureRoot(ctx context.Context, accounts *store.Accounts, s *settings, stderr io.Writer) error {
-	password, created, err := accounts.EnsureRoot(ctx, s.rootName, s.rootEmail, s.rootPassword)
+func ensureRoot(ctx context.Context, accounts *store.Accounts, s *settings, logger *slog.Logger, stderr io.Writer) error {
+	root, err := accounts.EnsureRoot(ctx, s.rootName, s.rootEmail, s.rootPassword)
 	if err != nil {
 		return fmt.Errorf("-root-name, -root-email, OAUTHSV_ROOT_PASSWORD: %w", err)
 	}
-	if created && s.rootPassword == "" {
-		fmt.Fprintf(stderr, "made account %q with password %s (shown this once)\n", s.rootName, password)
+	if root.Created && s.rootPassword == "" {
+		fmt.Fprintf(stderr, "made account %q with password %s (shown this once)\n", s.rootName, root.Password)
+	}
+	if root.Weakness != nil {
+		logger.Warn("OAUTHSV_ROOT_PASSWORD is weak: set a better one for this account", "account", s.rootName, "reason", root.Weakness)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func newExample() (*store.Accounts, *tokens.Issuer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if _, _, err := accounts.EnsureRoot(context.Background(), "root", "root@localhost", "correct horse"); err != nil {
+	if _, err := accounts.EnsureRoot(context.Background(), "root", "root@localhost", "correct horse battery staple"); err != nil {
 		return nil, nil, err
 	}
 	key, err := tokens.GenerateKey(tokens.HS512)
@@ -53,7 +53,7 @@ func Example() {
 	}
 
 	ctx := context.Background()
-	response, err := server.Password(ctx, grant.PasswordRequest{Username: "root", Password: "correct horse"})
+	response, err := server.Password(ctx, grant.PasswordRequest{Username: "root", Password: "correct horse battery staple"})
 	if err != nil {
 		panic(err)
 	}
@@ -63,7 +63,7 @@ func Example() {
 		panic(err)
 	}
 	fmt.Println(refreshed.SessionID == response.SessionID)
-	_, err = server.Password(ctx, grant.PasswordRequest{Username: "root", Password: "battery staple"})
+	_, err = server.Password(ctx, grant.PasswordRequest{Username: "root", Password: "wrong"})
 	fmt.Println(err)
 	// Output:
 	// Bearer 900
@@ -87,7 +87,7 @@ func ExampleServer_Mount() {
 	web := httptest.NewServer(mux)
 	defer web.Close()
 	response, err := http.PostForm(web.URL+"/token", url.Values{
-		"grant_type": {"password"}, "username": {"root"}, "password": {"correct horse"},
+		"grant_type": {"password"}, "username": {"root"}, "password": {"correct horse battery staple"},
 	})
 	if err != nil {
 		panic(err)
@@ -125,7 +125,7 @@ func ExampleNewClients() {
 	}
 	ask := func(clientID, clientSecret string) {
 		form := url.Values{
-			"grant_type": {"password"}, "username": {"root"}, "password": {"correct horse"},
+			"grant_type": {"password"}, "username": {"root"}, "password": {"correct horse battery staple"},
 			"client_id": {clientID}, "client_secret": {clientSecret},
 		}
 		request := httptest.NewRequest("POST", "/token", strings.NewReader(form.Encode()))

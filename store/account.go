@@ -60,6 +60,9 @@ type Account struct {
 	// PasswordHash is empty if the account has no password. Nobody can then log in
 	// with one.
 	PasswordHash string `bson:"password_hash" json:"-"`
+	// CredentialsVersion is random and new with each change of the password or the
+	// e-mail. A code that was mailed is good only for the version that it was made for.
+	CredentialsVersion int64 `bson:"credentials_version,omitempty" json:"-"`
 	// Groups is sorted and holds no group twice.
 	Groups   []string `bson:"groups" json:"groups"`
 	Disabled bool     `bson:"disabled" json:"disabled"`

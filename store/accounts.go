@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -25,6 +23,12 @@ type Accounts struct {
 	cache       *accountCache // nil if it is off
 	throttle    Throttle
 	attempts    *attempts // failed logins
+	policy      PasswordPolicy
+	codes       Codes
+	mailer      Mailer    // nil if there is none
+	mails       *attempts // mails with codes
+
+	registrationDomains []string // if any, the only ones
 }
 
 // now returns the time in the precision that every backend can keep.
@@ -33,11 +37,13 @@ func (a *Accounts) now() time.Time { return a.clock().UTC().Truncate(time.Millis
 // NewAccount describes the account that [Accounts.Create] makes. Exactly one of Password,
 // PasswordHash and NoPassword must be set.
 type NewAccount struct {
+	// ID is for an account that moves in from another system. The default is a new one.
+	ID ID
 	// Name and Email are required and unique; see PrepareName and PrepareEmail.
 	Name, Email string
 	// Phone is optional.
 	Phone string
-	// Password is 1 to 1,024 bytes of UTF-8.
+	// Password is one that Config.PasswordPolicy accepts.
 	Password string
 	// PasswordHash is for an account that moves in from another system. It must be a
 	// hash that Config.Passwords can verify, of at most 1,024 printable ASCII
@@ -51,14 +57,23 @@ type NewAccount struct {
 }
 
 // Create makes an account. It returns an error that matches [ErrInvalid] and names
-// each wrong field, or an *[ExistsError].
+// each wrong field, or an *[ExistsError]. A password that the policy refuses is a
+// *[PasswordError].
 func (a *Accounts) Create(ctx context.Context, wanted NewAccount) (*Account, error) {
+	return a.create(ctx, wanted, a.policy.check)
+}
+
+// create makes an account whose password check accepts.
+func (a *Accounts) create(ctx context.Context, wanted NewAccount, check passwordCheck) (*Account, error) {
 	now := a.now()
 	account := &Account{
-		ID: NewID(), Email: wanted.Email, Phone: wanted.Phone, PasswordHash: wanted.PasswordHash,
+		ID: wanted.ID, Email: wanted.Email, Phone: wanted.Phone, PasswordHash: wanted.PasswordHash,
 		Created: now, Modified: now, LastAction: now,
 		Groups: []string{}, Sessions: []Session{},
 		Format: RecordFormat,
+	}
+	if account.ID == NilID {
+		account.ID = NewID()
 	}
 	var nameError, emailError error
 	account.Name, nameError = PrepareName(wanted.Name)
@@ -73,6 +88,9 @@ func (a *Accounts) Create(ctx context.Context, wanted NewAccount) (*Account, err
 		return nil, err
 	}
 	if prepared != "" {
+		if err := check(ctx, prepared, account.Name, account.EmailKey); err != nil {
+			return nil, err
+		}
 		hash, err := a.hash(ctx, prepared)
 		if err != nil {
 			return nil, err
@@ -116,34 +134,6 @@ func inOneLine(problems []error) (all error) {
 	return all
 }
 
-// EnsureRoot makes an administrator whenever no account has the name, so that somebody can
-// always log in to manage the others. The new account is in the group [AdminGroup]. An
-// account that already has the name stays as it is, even if it is in no group.
-//
-// If EnsureRoot makes the account, it returns created as true, and the password of the
-// account. If password is empty, it generates one.
-//
-// If several processes call EnsureRoot at the same time, only one of them makes the
-// account and gets created as true.
-func (a *Accounts) EnsureRoot(ctx context.Context, name, email, password string) (usedPassword string, created bool, err error) {
-	_, err = a.FindByName(ctx, name)
-	if !errors.Is(err, ErrNotFound) {
-		return "", false, err
-	}
-	if password == "" {
-		password = rand.Text()
-	}
-	_, err = a.Create(ctx, NewAccount{Name: name, Email: email, Password: password, Groups: []string{AdminGroup}})
-	var exists *ExistsError
-	if errors.As(err, &exists) && exists.Field == "name" {
-		return "", false, nil // another process was faster
-	}
-	if err != nil {
-		return "", false, fmt.Errorf("store: making the root account: %w", err)
-	}
-	return password, true, nil
-}
-
 // FindByID finds an account by its id.
 func (a *Accounts) FindByID(ctx context.Context, id ID) (*Account, error) {
 	return a.backend.FindByID(ctx, id)
@@ -171,112 +161,6 @@ func (a *Accounts) FindByEmail(ctx context.Context, address string) (*Account, e
 	return a.backend.FindByEmail(ctx, prepared)
 }
 
-// SetPassword gives an account a new password and ends all its sessions. An invalid
-// password is an error that matches [ErrInvalid].
-func (a *Accounts) SetPassword(ctx context.Context, id ID, newPassword string) error {
-	prepared, err := preparePassword(newPassword)
-	if err != nil {
-		return err
-	}
-	hash, err := a.hash(ctx, prepared)
-	if err != nil {
-		return err
-	}
-	return a.change(ctx, id, func(account *Account) error {
-		if account.PasswordHash == hash {
-			return ErrUnchanged // done already: the reply to the write was lost
-		}
-		account.PasswordHash = hash
-		account.Sessions = account.Sessions[:0]
-		return nil
-	})
-}
-
-// ChangePassword does what [Accounts.SetPassword] does, for a user who knows the old
-// password. It returns an error that matches [ErrCredentials] if the old password is
-// wrong, and a *[ThrottledError] if too many checks have failed, see Config.Throttle.
-func (a *Accounts) ChangePassword(ctx context.Context, id ID, oldPassword, newPassword string) error {
-	prepared, err := preparePassword(newPassword)
-	if err != nil {
-		return err
-	}
-	attempt, err := a.beginCheck(ctx, id)
-	if err != nil {
-		return err
-	}
-	defer attempt.abandoned()
-	return attempt.end(ctx, a.changePassword(ctx, id, oldPassword, prepared))
-}
-
-func (a *Accounts) changePassword(ctx context.Context, id ID, oldPassword, prepared string) error {
-	old, err := preparePassword(oldPassword)
-	if err != nil {
-		return &CredentialsError{AccountID: id, Err: err}
-	}
-	hash := "" // made once
-	for attempt := 1; ; attempt++ {
-		var missing error
-		verified, _, err := a.checkPassword(ctx, old, func() (account *Account, err error) {
-			account, err = a.backend.FindByID(ctx, id)
-			if errors.Is(err, ErrNotFound) {
-				missing = err
-			}
-			return account, err
-		})
-		if missing != nil {
-			return missing
-		}
-		if err != nil {
-			return err
-		}
-		if hash == "" {
-			if hash, err = a.hash(ctx, prepared); err != nil {
-				return err
-			}
-		}
-		err = a.change(ctx, id, func(current *Account) error {
-			switch current.PasswordHash {
-			case hash:
-				return ErrUnchanged // done already: the reply to the write was lost
-			case verified.PasswordHash:
-				current.PasswordHash = hash
-				current.Sessions = current.Sessions[:0]
-				return nil
-			}
-			return &CredentialsError{AccountID: id, Err: errHashReplaced}
-		})
-		switch {
-		case !isHashReplaced(err):
-			return err
-		case attempt == loginAttempts:
-			return unavailable("changing the password", errHashReplaced)
-		}
-	}
-}
-
-// Disable ends all sessions of an account and refuses its logins from now on.
-func (a *Accounts) Disable(ctx context.Context, id ID) error {
-	return a.change(ctx, id, func(account *Account) error {
-		if account.Disabled {
-			return ErrUnchanged
-		}
-		account.Disabled = true
-		account.Sessions = account.Sessions[:0]
-		return nil
-	})
-}
-
-// Enable lets a disabled account log in again.
-func (a *Accounts) Enable(ctx context.Context, id ID) error {
-	return a.change(ctx, id, func(account *Account) error {
-		if !account.Disabled {
-			return ErrUnchanged
-		}
-		account.Disabled = false
-		return nil
-	})
-}
-
 // Remove deletes an account and its sessions.
 func (a *Accounts) Remove(ctx context.Context, id ID) error {
 	return a.backend.Delete(ctx, id)
@@ -284,12 +168,3 @@ func (a *Accounts) Remove(ctx context.Context, id ID) error {
 
 // Ping returns nil if the backend answers.
 func (a *Accounts) Ping(ctx context.Context) error { return a.backend.Ping(ctx) }
-
-// change updates an account and its time of modification.
-func (a *Accounts) change(ctx context.Context, id ID, change func(*Account) error) error {
-	now := a.now()
-	return a.backend.Update(ctx, id, func(account *Account) error {
-		account.Modified = now
-		return change(account)
-	})
-}

@@ -19,7 +19,7 @@ func TestCreate(t *testing.T) {
 	k := newKit(t, store.Config{})
 	k.now = epoch.Add(1234567 * time.Nanosecond).In(time.FixedZone("x", 3600))
 	account, err := k.Create(t.Context(), store.NewAccount{
-		Name: "Ada", Email: "Ada@EXAMPLE.org", Phone: "+49 30/123", Password: "secret", Groups: []string{"b", "a", "b"},
+		Name: "Ada", Email: "Ada@EXAMPLE.org", Phone: "+49 30/123", Password: secret, Groups: []string{"b", "a", "b"},
 	})
 	require.NoError(t, err)
 	assert.Equal(t, "ada", account.Name)
@@ -66,8 +66,8 @@ func TestPasswordIsExplicit(t *testing.T) {
 	hash := k.create(t, "ada").PasswordHash
 	for name, what := range map[string]store.NewAccount{
 		"none":             {},
-		"two":              {Password: "secret", NoPassword: true},
-		"the other two":    {Password: "secret", PasswordHash: hash},
+		"two":              {Password: secret, NoPassword: true},
+		"the other two":    {Password: secret, PasswordHash: hash},
 		"hash and without": {PasswordHash: hash, NoPassword: true},
 		"no hash":          {PasswordHash: "two\nlines"},
 		"long hash":        {PasswordHash: strings.Repeat("x", 1025)},
@@ -80,7 +80,7 @@ func TestPasswordIsExplicit(t *testing.T) {
 	}
 	moved, err := k.Create(ctx, store.NewAccount{Name: "moved", Email: "moved@example.org", PasswordHash: hash})
 	require.NoError(t, err)
-	got, err := k.VerifyPassword(ctx, "moved", "secret")
+	got, err := k.VerifyPassword(ctx, "moved", secret)
 	require.NoError(t, err)
 	assert.Equal(t, moved.ID, got.ID)
 }
@@ -112,8 +112,8 @@ func TestAccountShowsNoSecrets(t *testing.T) {
 
 func TestChangesEndSessions(t *testing.T) {
 	for name, change := range map[string]func(*kit, store.ID) error{
-		"SetPassword":    func(k *kit, id store.ID) error { return k.SetPassword(context.Background(), id, "new") },
-		"ChangePassword": func(k *kit, id store.ID) error { return k.ChangePassword(context.Background(), id, "secret", "new") },
+		"SetPassword":    func(k *kit, id store.ID) error { return k.SetPassword(context.Background(), id, newSecret) },
+		"ChangePassword": func(k *kit, id store.ID) error { return k.changePassword(context.Background(), id, secret, newSecret) },
 		"Disable":        func(k *kit, id store.ID) error { return k.Disable(context.Background(), id) },
 		"Remove":         func(k *kit, id store.ID) error { return k.Remove(context.Background(), id) },
 		"EndSessions":    func(k *kit, id store.ID) error { return k.EndSessions(context.Background(), id, "") },
@@ -143,15 +143,15 @@ func TestChangePassword(t *testing.T) {
 	ctx := t.Context()
 	account := k.create(t, "ada")
 	ref := k.login(t, account)
-	assert.ErrorIs(t, k.ChangePassword(ctx, account.ID, "wrong", "new"), store.ErrCredentials)
-	assert.ErrorIs(t, k.ChangePassword(ctx, account.ID, "secret", ""), store.ErrInvalid)
-	assert.ErrorIs(t, k.ChangePassword(ctx, store.NewID(), "secret", "new"), store.ErrNotFound)
+	assert.ErrorIs(t, k.changePassword(ctx, account.ID, "wrong", newSecret), store.ErrCredentials)
+	assert.ErrorIs(t, k.changePassword(ctx, account.ID, secret, ""), store.ErrInvalid)
+	assert.ErrorIs(t, k.changePassword(ctx, store.NewID(), secret, newSecret), store.ErrNotFound)
 	_, err := k.FindBySession(ctx, ref)
 	require.NoError(t, err, "a refused change ends nothing")
-	require.NoError(t, k.ChangePassword(ctx, account.ID, "secret", "new"))
-	_, err = k.VerifyPassword(ctx, "ada", "secret")
+	require.NoError(t, k.changePassword(ctx, account.ID, secret, newSecret))
+	_, err = k.VerifyPassword(ctx, "ada", secret)
 	assert.ErrorIs(t, err, store.ErrCredentials)
-	_, err = k.VerifyPassword(ctx, "ada", "new")
+	_, err = k.VerifyPassword(ctx, "ada", newSecret)
 	assert.NoError(t, err)
 }
 
@@ -180,23 +180,35 @@ func TestGroups(t *testing.T) {
 func TestEnsureRoot(t *testing.T) {
 	k := newKit(t, store.Config{})
 	ctx := t.Context()
-	pass, created, err := k.EnsureRoot(ctx, "root", "root@localhost", "")
+	root, err := k.EnsureRoot(ctx, "root", "root@localhost", "")
 	require.NoError(t, err)
-	require.True(t, created)
-	assert.GreaterOrEqual(t, len(pass), 26)
-	account, err := k.VerifyPassword(ctx, "root", pass)
+	require.True(t, root.Created)
+	assert.GreaterOrEqual(t, len(root.Password), 26)
+	assert.NoError(t, root.Weakness)
+	account, err := k.VerifyPassword(ctx, "root", root.Password)
 	require.NoError(t, err)
 	assert.True(t, account.InGroup(store.AdminGroup))
 
-	_, created, err = k.EnsureRoot(ctx, "ROOT", "other@localhost", "other")
+	root, err = k.EnsureRoot(ctx, "ROOT", "other@localhost", "other")
 	require.NoError(t, err)
-	assert.False(t, created)
+	assert.Zero(t, root)
 	assert.Equal(t, account, k.find(t, account.ID), "never overwritten")
 
-	_, _, err = k.EnsureRoot(ctx, "other", "root@localhost", "other")
+	_, err = k.EnsureRoot(ctx, "other", "root@localhost", "other")
 	assert.ErrorIs(t, err, store.ErrExists)
-	_, _, err = k.EnsureRoot(ctx, "a b", "x@localhost", "other")
+	_, err = k.EnsureRoot(ctx, "a b", "x@localhost", "other")
 	assert.ErrorIs(t, err, store.ErrInvalid)
+}
+
+// TestWeakRootPasswordIsWarnedOf: an operator may choose a password that the policy refuses.
+func TestWeakRootPasswordIsWarnedOf(t *testing.T) {
+	k := newKit(t, store.Config{})
+	root, err := k.EnsureRoot(t.Context(), "root", "root@localhost", "short")
+	require.NoError(t, err)
+	assert.True(t, root.Created)
+	assert.ErrorIs(t, root.Weakness, store.ErrInvalid)
+	_, err = k.VerifyPassword(t.Context(), "root", "short")
+	assert.NoError(t, err)
 }
 
 func TestConfigurationErrorsNameEachField(t *testing.T) {

@@ -64,6 +64,18 @@ func decodeTally(value []byte) (t tally) {
 	return t
 }
 
+// isOver reports whether the window that began at the mark has ended, or began with a clock
+// that was wrong.
+func (t *tally) isOver(window time.Duration, now time.Time) bool {
+	age := now.Sub(t.mark)
+	return age >= window || age < -window
+}
+
+// throttled says how long to wait for the end of the window.
+func (t *tally) throttled(window time.Duration, now time.Time) error {
+	return &ThrottledError{min(window, max(time.Second, t.mark.Add(window).Sub(now)))}
+}
+
 func millis(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -173,4 +185,27 @@ func (a *attempts) checkWritable(ctx context.Context) error {
 		return nil
 	}
 	return a.write(ctx, "probe", time.Minute, func(*tally) {})
+}
+
+// take counts one of a limited number of attempts within a window of time, which begins
+// with the first. Over the limit it returns a *ThrottledError and writes nothing.
+func (a *attempts) take(ctx context.Context, key string, limit int, window time.Duration) error {
+	now := a.clock()
+	err := a.backend.UpdateRecord(ctx, a.kind+key, now, func(r *Record) error {
+		t := decodeTally(r.Value)
+		if t.isOver(window, now) {
+			t = tally{mark: now}
+		}
+		if t.failures >= int64(limit) {
+			return t.throttled(window, now)
+		}
+		t.failures++
+		t.last = now
+		r.Value, r.Expires = t.encode(), t.mark.Add(window)
+		return nil
+	})
+	if err != nil && !errors.Is(err, ErrThrottled) {
+		return unavailable("counting an attempt", err)
+	}
+	return err
 }

@@ -97,10 +97,12 @@ func TestCacheSeesOwnChanges(t *testing.T) {
 			return k.EndSession(context.Background(), r.AccountID, r.SessionID)
 		}, store.ErrSessionEnded},
 		"end sessions": {func(k *kit, r store.SessionRef) error { return k.EndSessions(context.Background(), r.AccountID, "") }, store.ErrSessionEnded},
-		"password":     {func(k *kit, r store.SessionRef) error { return k.SetPassword(context.Background(), r.AccountID, "x") }, store.ErrSessionEnded},
-		"disable":      {func(k *kit, r store.SessionRef) error { return k.Disable(context.Background(), r.AccountID) }, store.ErrDisabled},
-		"remove":       {func(k *kit, r store.SessionRef) error { return k.Remove(context.Background(), r.AccountID) }, store.ErrNotFound},
-		"group":        {func(k *kit, r store.SessionRef) error { return k.AddToGroup(context.Background(), r.AccountID, "g") }, nil},
+		"password": {func(k *kit, r store.SessionRef) error {
+			return k.SetPassword(context.Background(), r.AccountID, newSecret)
+		}, store.ErrSessionEnded},
+		"disable": {func(k *kit, r store.SessionRef) error { return k.Disable(context.Background(), r.AccountID) }, store.ErrDisabled},
+		"remove":  {func(k *kit, r store.SessionRef) error { return k.Remove(context.Background(), r.AccountID) }, store.ErrNotFound},
+		"group":   {func(k *kit, r store.SessionRef) error { return k.AddToGroup(context.Background(), r.AccountID, "g") }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k, _, ref := newCached(t, store.Config{})

@@ -66,6 +66,18 @@ type Config struct {
 
 	// Throttle slows down the guessing of passwords. The zero value is good.
 	Throttle Throttle
+	// PasswordPolicy says which new passwords are accepted. The zero value is good.
+	PasswordPolicy PasswordPolicy
+
+	// Mailer sends codes, and tells users what happened to their accounts. Without it
+	// there is no registration, no password reset by mail, and users cannot change their
+	// e-mail themselves: these calls return ErrNoMailer.
+	Mailer Mailer
+	// Codes configures the codes that mails bring. The zero value is good.
+	Codes Codes
+	// RegistrationDomains, if set, keeps registration to addresses of these domains, for
+	// example "example.org". It does not include their subdomains.
+	RegistrationDomains []string
 
 	// Now returns the current time. The default is time.Now.
 	Now func() time.Time
@@ -147,6 +159,12 @@ func NewAccounts(config Config) (*Accounts, error) {
 	}
 	config.Throttle.setDefaults()
 	problems = append(problems, config.Throttle.problems()...)
+	config.PasswordPolicy.setDefaults()
+	problems = append(problems, config.PasswordPolicy.problems()...)
+	config.Codes.setDefaults()
+	problems = append(problems, config.Codes.problems()...)
+	domains, wrong := prepareDomains(config.RegistrationDomains)
+	problems = append(problems, wrong...)
 	if config.Now == nil {
 		config.Now = time.Now
 	}
@@ -171,5 +189,11 @@ func NewAccounts(config Config) (*Accounts, error) {
 		clock:       config.Now,
 		throttle:    config.Throttle,
 		attempts:    newAttempts(config.Backend, "login:", config.Now),
+		policy:      config.PasswordPolicy,
+		codes:       config.Codes,
+		mailer:      config.Mailer,
+		mails:       newAttempts(config.Backend, "mail:", config.Now),
+
+		registrationDomains: domains,
 	}, nil
 }

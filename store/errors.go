@@ -16,7 +16,11 @@ var (
 	// unknown or the password is wrong, and does not say which.
 	ErrCredentials = errors.New("store: unknown name or wrong password")
 	// ErrThrottled matches every [ThrottledError].
-	ErrThrottled = errors.New("store: too many failed logins")
+	ErrThrottled = errors.New("store: too many attempts")
+	// ErrCode means that a code is wrong, was used, or has expired.
+	ErrCode = errors.New("store: the code is wrong, used or expired")
+	// ErrNoMailer means that Config.Mailer is not set, and the call has to send a mail.
+	ErrNoMailer = errors.New("store: no mail is configured")
 	// ErrDisabled means that the account exists and is disabled.
 	ErrDisabled = errors.New("store: the account is disabled")
 	// ErrSessionEnded means that the session was revoked, has expired, or never

@@ -78,7 +78,7 @@ func ExamplePasswordHasher() {
 	if err != nil {
 		panic(err)
 	}
-	fromElsewhere, err := bcrypt.GenerateFromPassword([]byte("correct horse"), bcrypt.MinCost)
+	fromElsewhere, err := bcrypt.GenerateFromPassword([]byte("correct horse battery staple"), bcrypt.MinCost)
 	if err != nil {
 		panic(err)
 	}
@@ -92,12 +92,12 @@ func ExamplePasswordHasher() {
 
 	_, err = accounts.VerifyPassword(ctx, "ada", "battery staple")
 	fmt.Println(err)
-	ada, err = accounts.VerifyPassword(ctx, "ada", "correct horse")
+	ada, err = accounts.VerifyPassword(ctx, "ada", "correct horse battery staple")
 	if err != nil {
 		panic(err)
 	}
 	fmt.Println(ada.PasswordHash[:31])
-	_, err = accounts.VerifyPassword(ctx, "ada", "correct horse") // the argon2id hash now
+	_, err = accounts.VerifyPassword(ctx, "ada", "correct horse battery staple") // the argon2id hash now
 	fmt.Println(err)
 	// Output:
 	// $2a$04$

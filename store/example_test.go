@@ -16,7 +16,7 @@ func Example() {
 		panic(err)
 	}
 	ada, err := accounts.Create(ctx, store.NewAccount{
-		Name: "Ada", Email: "Ada@example.org", Password: "correct horse", Groups: []string{"editors"},
+		Name: "Ada", Email: "Ada@example.org", Password: "correct horse battery staple", Groups: []string{"editors"},
 	})
 	if err != nil {
 		panic(err)
@@ -25,7 +25,7 @@ func Example() {
 
 	// Ada logs in, with her e-mail in capital letters.
 	login := store.Login{
-		Username: "ADA@EXAMPLE.ORG", Password: "correct horse",
+		Username: "ADA@EXAMPLE.ORG", Password: "correct horse battery staple",
 		Session: store.NewSession{ClientID: "app"},
 	}
 	state, err := accounts.Login(ctx, login)

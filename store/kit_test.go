@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -12,6 +13,12 @@ import (
 )
 
 var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// Passwords that the policy accepts.
+const (
+	secret    = "nine-kettles-sing-at-noon"
+	newSecret = "ten-lanterns-drift-by-dusk"
+)
 
 // kit is an account service over a memory store. Its clock can be set, and its hashes are
 // cheap.
@@ -42,9 +49,14 @@ func newKit(t testing.TB, config store.Config) *kit {
 
 func (k *kit) create(t testing.TB, name string) *store.Account {
 	t.Helper()
-	account, err := k.Create(t.Context(), store.NewAccount{Name: name, Email: name + "@example.org", Password: "secret"})
+	account, err := k.Create(t.Context(), store.NewAccount{Name: name, Email: name + "@example.org", Password: secret})
 	require.NoError(t, err)
 	return account
+}
+
+func (k *kit) changePassword(ctx context.Context, id store.ID, current, wanted string) error {
+	_, err := k.ChangePassword(ctx, id, current, wanted, store.NewSession{ClientID: "app"})
+	return err
 }
 
 func (k *kit) find(t testing.TB, id store.ID) *store.Account {

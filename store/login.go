@@ -59,11 +59,21 @@ func (a *Accounts) login(ctx context.Context, login Login) (*SessionState, error
 		case Refused(err): // the account was disabled or removed a moment ago
 			return nil, &CredentialsError{AccountID: account.ID, Err: err}
 		case !isHashReplaced(err):
+			if err == nil && state.Unfamiliar {
+				a.tellNewLogin(state, login.Address)
+			}
 			return state, err
 		case attempt == loginAttempts:
 			return nil, unavailable("logging in", errHashReplaced)
 		}
 	}
+}
+
+func (a *Accounts) tellNewLogin(state *SessionState, address string) {
+	a.tell(Mail{
+		Kind: MailNewLogin, To: state.Account.Email, Account: state.Account.Name,
+		Address: address, ClientID: state.Session.ClientID, UserAgent: state.Session.UserAgent,
+	})
 }
 
 // VerifyPassword finds an account and checks its password. username is the name of the

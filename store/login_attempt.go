@@ -195,7 +195,7 @@ func (l *loginAttempt) reserve(key string) (others int) {
 // checkAddress limits the failures in an hour. The hour begins with the first failure.
 func (l *loginAttempt) checkAddress(t tally, others int) error {
 	now := l.counts.clock()
-	if l.rules.hourIsOver(t, now) {
+	if t.isOver(addressWindow, now) {
 		t.failures = 0
 	}
 	if l.rules.AddressFailures < 0 || t.failures+int64(others) < int64(l.rules.AddressFailures) {
@@ -204,7 +204,7 @@ func (l *loginAttempt) checkAddress(t tally, others int) error {
 	if t.failures == 0 {
 		return &ThrottledError{time.Second} // others are under way
 	}
-	return &ThrottledError{min(addressWindow, max(time.Second, t.mark.Add(addressWindow).Sub(now)))}
+	return t.throttled(addressWindow, now)
 }
 
 // checkName lets the free failures through. After them it lets one attempt through at a
@@ -270,7 +270,7 @@ func (l *loginAttempt) failed(ctx context.Context) error {
 	}
 	if l.address != "" && l.rules.AddressFailures > 0 {
 		problems = append(problems, l.counts.write(ctx, l.address, addressWindow, func(t *tally) {
-			if l.rules.hourIsOver(*t, now) {
+			if t.isOver(addressWindow, now) {
 				t.failures = 0
 			}
 			if t.failures == 0 {

@@ -21,16 +21,16 @@ func TestVerifyPassword(t *testing.T) {
 	require.NoError(t, err)
 	disabled := k.create(t, "grace")
 	require.NoError(t, k.Disable(ctx, disabled.ID))
-	pass := "Z\u0323\u0307 \U0001f511\t\x01" // its composition depends on the keyboard
+	pass := "Z\u0323\u0307 \U0001f511\t\x01 nine kettles sing" // its composition depends on the keyboard
 	composed, err := k.Create(ctx, store.NewAccount{Name: "emoji", Email: "emoji@example.org", Password: pass})
 	require.NoError(t, err)
 
-	for _, login := range []struct{ username, password string }{{"ada", "secret"}, {"ADA", "secret"}, {"Ada@Example.org", "secret"}} {
+	for _, login := range []struct{ username, password string }{{"ada", secret}, {"ADA", secret}, {"Ada@Example.org", secret}} {
 		got, err := k.VerifyPassword(ctx, login.username, login.password)
 		require.NoError(t, err)
 		assert.Equal(t, account.ID, got.ID)
 	}
-	got, err := k.VerifyPassword(ctx, "emoji", "Z\u0307\u0323 \U0001f511\t\x01")
+	got, err := k.VerifyPassword(ctx, "emoji", "Z\u0307\u0323 \U0001f511\t\x01 nine kettles sing")
 	require.NoError(t, err)
 	assert.Equal(t, composed.ID, got.ID)
 
@@ -39,16 +39,16 @@ func TestVerifyPassword(t *testing.T) {
 		id                 store.ID
 	}{
 		"wrong password":      {"ada", "Secret", account.ID},
-		"unknown name":        {"nobody", "secret", store.NilID},
-		"unknown e-mail":      {"nobody@example.org", "secret", store.NilID},
-		"impossible name":     {"a b", "secret", store.NilID},
-		"impossible e-mail":   {"@", "secret", store.NilID},
+		"unknown name":        {"nobody", secret, store.NilID},
+		"unknown e-mail":      {"nobody@example.org", secret, store.NilID},
+		"impossible name":     {"a b", secret, store.NilID},
+		"impossible e-mail":   {"@", secret, store.NilID},
 		"empty password":      {"ada", "", store.NilID},
 		"long password":       {"ada", strings.Repeat("x", 1025), store.NilID},
 		"invalid UTF-8":       {"ada", "\xff", store.NilID},
-		"no password set":     {"robot", "secret", robot.ID},
+		"no password set":     {"robot", secret, robot.ID},
 		"no password, either": {"robot", "", store.NilID},
-		"disabled":            {"grace", "secret", disabled.ID},
+		"disabled":            {"grace", secret, disabled.ID},
 		"disabled and wrong":  {"grace", "wrong", disabled.ID},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestRefusedWithoutHashRefusedWithoutLookUp(t *testing.T) {
 		}
 	}
 	busy := newKit(t, store.Config{Backend: backend, Passwords: overloaded{}})
-	_, err := busy.VerifyPassword(t.Context(), "ada", "secret")
+	_, err := busy.VerifyPassword(t.Context(), "ada", secret)
 	require.ErrorIs(t, err, store.ErrUnavailable)
 	assert.Zero(t, backend.looks)
 }
@@ -143,11 +143,11 @@ func TestOverloadedHasherIsUnavailable(t *testing.T) {
 	k := newKit(t, store.Config{Backend: backend, Passwords: overloaded{}})
 	ctx := t.Context()
 	for name, err := range map[string]error{
-		"known name":      second(k.VerifyPassword(ctx, "ada", "secret")),
-		"unknown name":    second(k.VerifyPassword(ctx, "nobody", "secret")),
-		"create":          second(k.Create(ctx, store.NewAccount{Name: "x", Email: "x@example.org", Password: "secret"})),
-		"set password":    k.SetPassword(ctx, account.ID, "other"),
-		"change password": k.ChangePassword(ctx, account.ID, "secret", "other"),
+		"known name":      second(k.VerifyPassword(ctx, "ada", secret)),
+		"unknown name":    second(k.VerifyPassword(ctx, "nobody", secret)),
+		"create":          second(k.Create(ctx, store.NewAccount{Name: "x", Email: "x@example.org", Password: secret})),
+		"set password":    k.SetPassword(ctx, account.ID, newSecret),
+		"change password": k.changePassword(ctx, account.ID, secret, newSecret),
 	} {
 		assert.ErrorIs(t, err, store.ErrUnavailable, name)
 		assert.ErrorIs(t, err, password.ErrOverloaded, name)

@@ -25,7 +25,7 @@ func TestRightPasswordStaysRight(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			_, err := k.Login(t.Context(), store.Login{Username: "ada", Password: "secret", Session: store.NewSession{ClientID: "app"}})
+			_, err := k.Login(t.Context(), store.Login{Username: "ada", Password: secret, Session: store.NewSession{ClientID: "app"}})
 			assert.NoError(t, err)
 		})
 	}
@@ -53,8 +53,8 @@ func TestLoginLooksAgain(t *testing.T) {
 		meanwhile func(*kit, store.ID) error
 		want      error
 	}{
-		"the same password, hashed anew": {func(k *kit, id store.ID) error { return k.SetPassword(context.Background(), id, "secret") }, nil},
-		"another password":               {func(k *kit, id store.ID) error { return k.SetPassword(context.Background(), id, "other") }, store.ErrCredentials},
+		"the same password, hashed anew": {func(k *kit, id store.ID) error { return k.SetPassword(context.Background(), id, secret) }, nil},
+		"another password":               {func(k *kit, id store.ID) error { return k.SetPassword(context.Background(), id, newSecret) }, store.ErrCredentials},
 		"disabled":                       {func(k *kit, id store.ID) error { return k.Disable(context.Background(), id) }, store.ErrCredentials},
 		"removed":                        {func(k *kit, id store.ID) error { return k.Remove(context.Background(), id) }, store.ErrCredentials},
 	} {
@@ -77,7 +77,7 @@ func TestLoginLooksAgain(t *testing.T) {
 				}}})
 				approved := 0
 				_, err = k.Login(t.Context(), store.Login{
-					Username: "ada", Password: "secret", Session: store.NewSession{ClientID: "app"},
+					Username: "ada", Password: secret, Session: store.NewSession{ClientID: "app"},
 					Approve: func(context.Context, *store.Account) error { approved++; return nil },
 				})
 				assert.ErrorIs(t, err, test.want)
@@ -100,11 +100,11 @@ func TestChangePasswordLooksAgain(t *testing.T) {
 	k := newKit(t, store.Config{Backend: old.backend, Passwords: &replacingHasher{hasher, func() {
 		if !once {
 			once = true
-			assert.NoError(t, old.SetPassword(context.Background(), account.ID, "secret"))
+			assert.NoError(t, old.SetPassword(context.Background(), account.ID, secret))
 		}
 	}}})
-	require.NoError(t, k.ChangePassword(t.Context(), account.ID, "secret", "new"))
-	_, err = k.VerifyPassword(t.Context(), "ada", "new")
+	require.NoError(t, k.changePassword(t.Context(), account.ID, secret, newSecret))
+	_, err = k.VerifyPassword(t.Context(), "ada", newSecret)
 	assert.NoError(t, err)
 }
 
@@ -119,14 +119,14 @@ func TestLoginUpgradesHash(t *testing.T) {
 	_, err = k.VerifyPassword(t.Context(), "ada", "wrong")
 	require.ErrorIs(t, err, store.ErrCredentials)
 	assert.Equal(t, account.PasswordHash, k.find(t, account.ID).PasswordHash)
-	proven, err := k.VerifyPassword(t.Context(), "ada", "secret")
+	proven, err := k.VerifyPassword(t.Context(), "ada", secret)
 	require.NoError(t, err)
 	stored := k.find(t, account.ID)
 	assert.Contains(t, stored.PasswordHash, "m=16,t=2,p=1")
 	assert.Equal(t, stored.PasswordHash, proven.PasswordHash)
 	_, err = k.StartSession(t.Context(), proven, store.NewSession{ClientID: "app"})
 	require.NoError(t, err)
-	_, err = k.VerifyPassword(t.Context(), "ada", "secret")
+	_, err = k.VerifyPassword(t.Context(), "ada", secret)
 	require.NoError(t, err)
 	assert.Equal(t, stored.PasswordHash, k.find(t, account.ID).PasswordHash)
 }
@@ -140,7 +140,7 @@ func TestStartSessionNeedsFreshProof(t *testing.T) {
 		return err
 	}
 	require.NoError(t, start(account))
-	require.NoError(t, k.SetPassword(ctx, account.ID, "secret")) // the same password with a new hash
+	require.NoError(t, k.SetPassword(ctx, account.ID, secret)) // the same password with a new hash
 	assert.ErrorIs(t, start(account), store.ErrCredentials)
 	account = k.find(t, account.ID)
 	require.NoError(t, k.Disable(ctx, account.ID))
@@ -159,10 +159,10 @@ func TestHashThatNeverRestsIsAnOutage(t *testing.T) {
 	hasher, err := password.New(password.Config{Memory: 8, Iterations: 1})
 	require.NoError(t, err)
 	k := newKit(t, store.Config{Backend: old.backend, Passwords: &replacingHasher{hasher, func() {
-		assert.NoError(t, old.SetPassword(context.Background(), account.ID, "secret"))
+		assert.NoError(t, old.SetPassword(context.Background(), account.ID, secret))
 	}}})
 	for range 12 {
-		_, err = k.Login(t.Context(), store.Login{Username: "ada", Password: "secret", Session: store.NewSession{ClientID: "app"}})
+		_, err = k.Login(t.Context(), store.Login{Username: "ada", Password: secret, Session: store.NewSession{ClientID: "app"}})
 		assert.ErrorIs(t, err, store.ErrUnavailable)
 		assert.NotErrorIs(t, err, store.ErrCredentials)
 	}

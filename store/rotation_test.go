@@ -231,7 +231,7 @@ func TestNewerRecordsAreRefused(t *testing.T) {
 		"find by id":    second(k.FindByID(t.Context(), account.ID)),
 		"find by name":  second(k.FindByName(t.Context(), "ada")),
 		"find by email": second(k.FindByEmail(t.Context(), "ada@example.org")),
-		"login":         second(k.VerifyPassword(t.Context(), "ada", "secret")),
+		"login":         second(k.VerifyPassword(t.Context(), "ada", secret)),
 		"access":        k.authenticate(t, ref),
 		"disable":       k.Disable(t.Context(), account.ID),
 		"refresh":       second(k.RefreshSession(t.Context(), ref, store.Lifetimes{})),
@@ -286,8 +286,8 @@ func TestLostRepliesChangeNothingTwice(t *testing.T) {
 	assert.ErrorIs(t, err, store.ErrRefreshReused)
 	ref = k.login(t, account)
 	require.NoError(t, k.EndSession(ctx, account.ID, ref.SessionID))
-	require.NoError(t, k.ChangePassword(ctx, account.ID, "secret", "new"))
-	require.NoError(t, k.SetPassword(ctx, account.ID, "newer"))
+	require.NoError(t, k.changePassword(ctx, account.ID, secret, newSecret))
+	require.NoError(t, k.SetPassword(ctx, account.ID, newSecret))
 	require.NoError(t, k.AddToGroup(ctx, account.ID, "g"))
 	require.NoError(t, k.RemoveFromGroup(ctx, account.ID, "g"))
 	require.NoError(t, k.Disable(ctx, account.ID))

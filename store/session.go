@@ -56,6 +56,9 @@ type SessionState struct {
 	Recovered bool
 	// Evicted are the live sessions that were removed to make room for this one.
 	Evicted []Session
+	// Unfamiliar reports whether no live session of the account has the client and the
+	// network of the new one.
+	Unfamiliar bool
 }
 
 // StartSession adds a session to an account that the caller has read, for example with
@@ -66,18 +69,8 @@ type SessionState struct {
 // StartSession removes expired sessions. If the account then still has
 // Config.MaxSessions, it removes the one that was refreshed least recently.
 func (a *Accounts) StartSession(ctx context.Context, account *Account, start NewSession) (*SessionState, error) {
-	now := a.now()
-	session := Session{
-		ID:         newSessionID(),
-		ClientID:   start.ClientID,
-		UserAgent:  start.UserAgent,
-		Address:    start.Address,
-		Generation: 1,
-		RotationID: newRotationID(),
-		Created:    now,
-		Rotated:    now,
-	}
-	session.Expires = a.expiry(&session, start.Lifetimes)
+	session := a.newSession(start)
+	now := session.Created
 	state := &SessionState{Session: session}
 	err := a.backend.Update(ctx, account.ID, func(current *Account) error {
 		state.Account = current
@@ -90,6 +83,7 @@ func (a *Accounts) StartSession(ctx context.Context, account *Account, start New
 		if current.PasswordHash != account.PasswordHash {
 			return &CredentialsError{AccountID: current.ID, Err: errHashReplaced}
 		}
+		state.Unfamiliar = !current.knowsOrigin(&session)
 		state.Evicted = current.makeRoom(a.maxSessions, now)
 		current.Sessions = append(current.Sessions, session)
 		current.LastAction = now
@@ -99,6 +93,34 @@ func (a *Accounts) StartSession(ctx context.Context, account *Account, start New
 		return nil, err
 	}
 	return state, nil
+}
+
+// newSession makes a session that starts now.
+func (a *Accounts) newSession(start NewSession) Session {
+	now := a.now()
+	session := Session{
+		ID:         newSessionID(),
+		ClientID:   start.ClientID,
+		UserAgent:  start.UserAgent,
+		Address:    start.Address,
+		Generation: 1,
+		RotationID: newRotationID(),
+		Created:    now,
+		Rotated:    now,
+	}
+	session.Expires = a.expiry(&session, start.Lifetimes)
+	return session
+}
+
+// knowsOrigin reports whether a live session has the client and the network of a new one.
+func (a *Account) knowsOrigin(session *Session) bool {
+	for i := range a.Sessions {
+		s := &a.Sessions[i]
+		if s.live(session.Created) && s.ClientID == session.ClientID && networkOf(s.Address) == networkOf(session.Address) {
+			return true
+		}
+	}
+	return false
 }
 
 // makeRoom removes expired sessions, and live ones until there is room for one more.

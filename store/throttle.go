@@ -76,15 +76,15 @@ func (t *Throttle) problems() (problems []string) {
 	return problems
 }
 
-// ThrottledError says that too many logins have failed. Whether the password was right
-// is not known.
+// ThrottledError says that there were too many attempts: logins that failed, or mails that
+// were asked for. Whether a password was right is not known.
 type ThrottledError struct {
 	// RetryAfter is how long to wait.
 	RetryAfter time.Duration
 }
 
 func (e *ThrottledError) Error() string {
-	return fmt.Sprintf("store: too many failed logins: wait %v", e.RetryAfter)
+	return fmt.Sprintf("store: too many attempts: wait %v", e.RetryAfter)
 }
 
 // Is makes the error match ErrThrottled.
@@ -112,13 +112,6 @@ func (t *Throttle) left(of tally, now time.Time) time.Duration {
 	return of.last.Add(t.wait(of.failures)).Sub(now)
 }
 
-// hourIsOver reports whether the hour of an address has ended, or began with a clock that
-// was wrong.
-func (t *Throttle) hourIsOver(of tally, now time.Time) bool {
-	age := now.Sub(of.mark)
-	return age >= addressWindow || age < -addressWindow
-}
-
 // forgets reports whether the failures are too old to count. Under a hard cap they
 // always count.
 func (t *Throttle) forgets(of tally, now time.Time) bool {
@@ -132,6 +125,11 @@ func (a *Accounts) Unblock(ctx context.Context, id ID) error {
 	if err != nil {
 		return err
 	}
+	return a.forgetFailures(ctx, account)
+}
+
+// forgetFailures forgets the failed logins of an account.
+func (a *Accounts) forgetFailures(ctx context.Context, account *Account) error {
 	now := a.now()
 	forget := func(t *tally) { *t = tally{mark: now} }
 	keep := rememberPair
@@ -141,5 +139,5 @@ func (a *Accounts) Unblock(ctx context.Context, id ID) error {
 	return errors.Join(
 		a.attempts.write(ctx, nameKey("name", account.Name), keep, forget),
 		a.attempts.write(ctx, nameKey("email", account.EmailKey), keep, forget),
-		a.attempts.write(ctx, attemptKey("account", id.Hex()), keep, forget))
+		a.attempts.write(ctx, attemptKey("account", account.ID.Hex()), keep, forget))
 }

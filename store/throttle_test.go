@@ -108,7 +108,7 @@ func TestGuessingIsThrottled(t *testing.T) {
 			}
 			assert.Equal(t, int64(10+1), k.hasher.asked.Load(), "the eleventh came after its wait of a second: %s", username)
 			written := k.records.written.Load()
-			err := k.login(username, "secret", address)
+			err := k.login(username, secret, address)
 			var throttled *store.ThrottledError
 			require.ErrorAs(t, err, &throttled)
 			assert.Positive(t, throttled.RetryAfter)
@@ -139,9 +139,9 @@ func TestThrottleArithmetic(t *testing.T) {
 	assert.InDelta(t, 115, guess(epoch.Add(24*time.Hour)), 2)
 	assert.InDelta(t, 96, guess(epoch.Add(48*time.Hour)), 1)
 	_ = k.login("ada", "guess", "")
-	assert.ErrorIs(t, k.login("ada", "secret", ""), store.ErrThrottled)
+	assert.ErrorIs(t, k.login("ada", secret, ""), store.ErrThrottled)
 	k.now = k.now.Add(15 * time.Minute)
-	assert.NoError(t, k.login("ada", "secret", other), "the owner needs one turn")
+	assert.NoError(t, k.login("ada", secret, other), "the owner needs one turn")
 	assert.ErrorIs(t, k.login("ada", "guess", ""), store.ErrCredentials)
 	assert.ErrorIs(t, k.login("ada", "guess", ""), store.ErrThrottled, "a success somewhere forgets nothing elsewhere")
 	k.now = k.now.Add(24 * time.Hour)
@@ -154,38 +154,38 @@ func TestThrottleArithmetic(t *testing.T) {
 // the name has logged in before.
 func TestOwnerIsNotLockedOut(t *testing.T) {
 	k := newThrottled(t, store.Throttle{AddressFailures: 1000})
-	require.NoError(t, k.login("ada", "secret", home))
+	require.NoError(t, k.login("ada", secret, home))
 	for range 100 {
 		_ = k.login("ada", "guess", other)
 		k.now = k.now.Add(time.Second)
 	}
-	require.ErrorIs(t, k.login("ada", "secret", other), store.ErrThrottled)
-	assert.NoError(t, k.login("ada", "secret", home))
+	require.ErrorIs(t, k.login("ada", secret, other), store.ErrThrottled)
+	assert.NoError(t, k.login("ada", secret, home))
 	for range 10 {
 		assert.ErrorIs(t, k.login("ada", "guess", home), store.ErrCredentials)
 	}
-	assert.ErrorIs(t, k.login("ada", "secret", home), store.ErrThrottled, "the place has a count of its own")
+	assert.ErrorIs(t, k.login("ada", secret, home), store.ErrThrottled, "the place has a count of its own")
 	k.now = k.now.Add(time.Second)
-	assert.NoError(t, k.login("ada", "secret", home))
+	assert.NoError(t, k.login("ada", secret, home))
 	for range 10 {
 		assert.ErrorIs(t, k.login("ada", "guess", home), store.ErrCredentials, "a success there forgets its failures")
 	}
 	require.NoError(t, k.Unblock(t.Context(), k.account.ID))
-	assert.NoError(t, k.login("ada", "secret", home))
-	assert.NoError(t, k.login("ada", "secret", other))
+	assert.NoError(t, k.login("ada", secret, home))
+	assert.NoError(t, k.login("ada", secret, other))
 }
 
 func TestSuccessIsWrittenDailyAtMost(t *testing.T) {
 	k := newThrottled(t, store.Throttle{})
-	require.NoError(t, k.login("ada", "secret", home))
+	require.NoError(t, k.login("ada", secret, home))
 	written := k.records.written.Load()
 	for range 5 {
 		k.now = k.now.Add(4 * time.Hour)
-		require.NoError(t, k.login("ada", "secret", home))
+		require.NoError(t, k.login("ada", secret, home))
 	}
 	assert.Equal(t, written, k.records.written.Load())
 	k.now = k.now.Add(4 * time.Hour)
-	require.NoError(t, k.login("ada", "secret", home))
+	require.NoError(t, k.login("ada", secret, home))
 	assert.Equal(t, written+1, k.records.written.Load())
 }
 
@@ -200,15 +200,15 @@ func TestAddressIsThrottled(t *testing.T) {
 		for i := range 100 {
 			require.ErrorIs(t, k.login(fmt.Sprint("name", i), "guess", address(i)), store.ErrCredentials, "%s %d", name, i)
 		}
-		err := k.login("ada", "secret", address(0))
+		err := k.login("ada", secret, address(0))
 		var throttled *store.ThrottledError
 		require.ErrorAs(t, err, &throttled, name)
 		assert.Equal(t, time.Hour, throttled.RetryAfter)
-		assert.NoError(t, k.login("ada", "secret", "2001:db8:1:3::1"), "another network")
-		assert.NoError(t, k.login("ada", "secret", ""), "an address that is not known")
+		assert.NoError(t, k.login("ada", secret, "2001:db8:1:3::1"), "another network")
+		assert.NoError(t, k.login("ada", secret, ""), "an address that is not known")
 		k.now = k.now.Add(time.Hour)
-		assert.NoError(t, k.login("ada", "secret", address(0)))
-		assert.NoError(t, k.login("ada", "secret", address(0)))
+		assert.NoError(t, k.login("ada", secret, address(0)))
+		assert.NoError(t, k.login("ada", secret, address(0)))
 	}
 }
 
@@ -220,10 +220,10 @@ func TestSuccessNeverClearsTheAddress(t *testing.T) {
 	for i := range 100 {
 		require.ErrorIs(t, k.login(fmt.Sprint("name", i), "guess", other), store.ErrCredentials)
 		if i < 99 {
-			require.NoError(t, k.login("attacker", "secret", other))
+			require.NoError(t, k.login("attacker", secret, other))
 		}
 	}
-	assert.ErrorIs(t, k.login("attacker", "secret", other), store.ErrThrottled)
+	assert.ErrorIs(t, k.login("attacker", secret, other), store.ErrThrottled)
 }
 
 // TestManyGuessesAtOnce: 500 in one moment, over two processes. Each lets through what
@@ -251,7 +251,7 @@ func TestManyGuessesAtOnce(t *testing.T) {
 		assert.Equal(t, answered.Load(), k.hasher.asked.Load())
 		assert.GreaterOrEqual(t, answered.Load(), int64(10))
 		assert.LessOrEqual(t, answered.Load(), int64(2*10), "two processes may overshoot by what they have reserved")
-		assert.ErrorIs(t, k.login(username, "secret", ""), store.ErrThrottled)
+		assert.ErrorIs(t, k.login(username, secret, ""), store.ErrThrottled)
 	}
 }
 
@@ -287,7 +287,7 @@ func TestOneAddressHasAShareOfTheQueue(t *testing.T) {
 		require.NotErrorIs(t, err, store.ErrThrottled)
 	}
 	honest := make(chan error)
-	go func() { honest <- k.login("ada", "secret", home) }()
+	go func() { honest <- k.login("ada", secret, home) }()
 	close(k.hasher.hold)
 	assert.NoError(t, <-honest)
 	for range 4 {
@@ -298,7 +298,7 @@ func TestOneAddressHasAShareOfTheQueue(t *testing.T) {
 
 // TestEveryKindOfFailureCounts: also those that need no hash.
 func TestEveryKindOfFailureCounts(t *testing.T) {
-	for name, pass := range map[string]string{"wrong": "guess", "not UTF-8": "\xff", "too long": strings.Repeat("x", 1025), "empty": "", "right, but disabled": "secret"} {
+	for name, pass := range map[string]string{"wrong": "guess", "not UTF-8": "\xff", "too long": strings.Repeat("x", 1025), "empty": "", "right, but disabled": secret} {
 		k := newThrottled(t, store.Throttle{})
 		if name == "right, but disabled" {
 			require.NoError(t, k.Disable(t.Context(), k.account.ID))
@@ -314,7 +314,7 @@ func TestEveryKindOfFailureCounts(t *testing.T) {
 func TestBrokenCounterMeansNoGuesses(t *testing.T) {
 	k := newThrottled(t, store.Throttle{})
 	k.records.fail.Store(true)
-	for _, pass := range []string{"guess", "secret"} {
+	for _, pass := range []string{"guess", secret} {
 		err := k.login("ada", pass, home)
 		assert.ErrorIs(t, err, store.ErrUnavailable)
 		assert.NotErrorIs(t, err, store.ErrCredentials)
@@ -345,9 +345,9 @@ func TestUnwritableCounterMeansNoGuesses(t *testing.T) {
 		require.ErrorIs(t, k.login("ada", "guess", home), store.ErrUnavailable)
 	}
 	assert.Equal(t, int64(1), k.hasher.asked.Load())
-	assert.ErrorIs(t, k.login("ada", "secret", home), store.ErrUnavailable)
+	assert.ErrorIs(t, k.login("ada", secret, home), store.ErrUnavailable)
 	k.records.failWrites.Store(false)
-	assert.NoError(t, k.login("ada", "secret", home))
+	assert.NoError(t, k.login("ada", secret, home))
 }
 
 // TestHangingUpDoesNotStopTheCount: a guesser who leaves as soon as he can.
@@ -382,9 +382,9 @@ func TestHardCap(t *testing.T) {
 	}
 	assert.Equal(t, int64(20), k.hasher.asked.Load())
 	k.now = k.now.Add(365 * 24 * time.Hour)
-	assert.ErrorIs(t, k.login("ada", "secret", ""), store.ErrThrottled)
+	assert.ErrorIs(t, k.login("ada", secret, ""), store.ErrThrottled)
 	require.NoError(t, k.Unblock(t.Context(), k.account.ID))
-	assert.NoError(t, k.login("ada", "secret", ""))
+	assert.NoError(t, k.login("ada", secret, ""))
 }
 
 func TestThrottleCanBeTurnedOff(t *testing.T) {
@@ -392,7 +392,7 @@ func TestThrottleCanBeTurnedOff(t *testing.T) {
 	for range 300 {
 		require.ErrorIs(t, k.login("ada", "guess", home), store.ErrCredentials)
 	}
-	assert.NoError(t, k.login("ada", "secret", home))
+	assert.NoError(t, k.login("ada", secret, home))
 	assert.Zero(t, k.records.written.Load())
 }
 
@@ -410,7 +410,7 @@ func TestClockThatWasWrong(t *testing.T) {
 		for _, address := range []string{"", other} {
 			waited := time.Duration(0)
 			for {
-				err := k.login("ada", "secret", address)
+				err := k.login("ada", secret, address)
 				if err == nil {
 					break
 				}
@@ -428,7 +428,7 @@ func TestClockThatWasWrong(t *testing.T) {
 	}
 	k.now = k.now.Add(-time.Hour)
 	require.ErrorIs(t, k.login("ada", "guess", ""), store.ErrCredentials, "one guess")
-	assert.ErrorIs(t, k.login("ada", "secret", ""), store.ErrThrottled)
+	assert.ErrorIs(t, k.login("ada", secret, ""), store.ErrThrottled)
 }
 
 // TestPanicLeavesNothingReserved: net/http recovers a panic of Approve, and the name must
@@ -438,12 +438,12 @@ func TestPanicLeavesNothingReserved(t *testing.T) {
 	for range 50 {
 		assert.Panics(t, func() {
 			_, _ = k.Login(t.Context(), store.Login{
-				Username: "ada", Password: "secret", Address: home,
+				Username: "ada", Password: secret, Address: home,
 				Approve: func(context.Context, *store.Account) error { panic("mine") },
 			})
 		})
 	}
-	assert.NoError(t, k.login("ada", "secret", home))
+	assert.NoError(t, k.login("ada", secret, home))
 }
 
 // TestRightPasswordsAtOnceAreNotFailures: a service with many workers starts.
@@ -452,7 +452,7 @@ func TestRightPasswordsAtOnceAreNotFailures(t *testing.T) {
 		k := newThrottled(t, store.Throttle{FreeFailures: free, AddressPending: -1})
 		var all sync.WaitGroup
 		for i := range 100 {
-			all.Go(func() { assert.NoError(t, k.login("ada", "secret", []string{home, other, ""}[i%3])) })
+			all.Go(func() { assert.NoError(t, k.login("ada", secret, []string{home, other, ""}[i%3])) })
 		}
 		all.Wait()
 	}
@@ -470,7 +470,7 @@ func TestRefusalOfApproveCanCount(t *testing.T) {
 		refused := 0
 		for range 50 {
 			_, err := k.Login(t.Context(), store.Login{
-				Username: "ada", Password: "secret", Address: home,
+				Username: "ada", Password: secret, Address: home,
 				Approve: func(context.Context, *store.Account) error { return wrong },
 			})
 			if errors.Is(err, wrong) {
@@ -486,7 +486,7 @@ func TestRefusalOfApproveCanCount(t *testing.T) {
 func TestUnblockForgets(t *testing.T) {
 	for _, hardCap := range []int{0, 20} {
 		k := newThrottled(t, store.Throttle{HardCap: hardCap, AddressFailures: -1})
-		require.NoError(t, k.login("ada", "secret", home))
+		require.NoError(t, k.login("ada", secret, home))
 		for range 40 {
 			_ = k.login("ada", "guess", home)
 			_ = k.login("ada", "guess", other)
@@ -496,10 +496,10 @@ func TestUnblockForgets(t *testing.T) {
 		require.NoError(t, k.Unblock(t.Context(), k.account.ID))
 		k.now = k.now.Add(time.Second)
 		assert.ErrorIs(t, k.login("ada", "guess", home), store.ErrCredentials, "one typo")
-		assert.NoError(t, k.login("ada", "secret", home))
+		assert.NoError(t, k.login("ada", secret, home))
 		k.now = k.now.Add(91 * 24 * time.Hour)
-		assert.NoError(t, k.login("ada", "secret", other))
-		assert.NoError(t, k.login("ada", "secret", home))
+		assert.NoError(t, k.login("ada", secret, other))
+		assert.NoError(t, k.login("ada", secret, home))
 	}
 }
 
@@ -514,7 +514,7 @@ func TestHardCapCountsInARow(t *testing.T) {
 		for month := range 24 {
 			require.ErrorIs(t, k.login("ada", "typo", address(month)), store.ErrCredentials, name)
 			k.now = k.now.Add(time.Minute)
-			require.NoError(t, k.login("ada", "secret", address(month)), name)
+			require.NoError(t, k.login("ada", secret, address(month)), name)
 			k.now = k.now.Add(30 * 24 * time.Hour)
 		}
 	}
@@ -529,12 +529,12 @@ func TestHardCapCountsInARow(t *testing.T) {
 func TestChangePasswordIsThrottled(t *testing.T) {
 	k := newThrottled(t, store.Throttle{})
 	for range 10 {
-		require.ErrorIs(t, k.ChangePassword(t.Context(), k.account.ID, "guess", "new"), store.ErrCredentials)
+		require.ErrorIs(t, k.changePassword(t.Context(), k.account.ID, "guess", newSecret), store.ErrCredentials)
 	}
-	assert.ErrorIs(t, k.ChangePassword(t.Context(), k.account.ID, "secret", "new"), store.ErrThrottled)
-	assert.NoError(t, k.login("ada", "secret", ""), "logins have a count of their own")
+	assert.ErrorIs(t, k.changePassword(t.Context(), k.account.ID, secret, newSecret), store.ErrThrottled)
+	assert.NoError(t, k.login("ada", secret, ""), "logins have a count of their own")
 	require.NoError(t, k.Unblock(t.Context(), k.account.ID))
-	assert.NoError(t, k.ChangePassword(t.Context(), k.account.ID, "secret", "new"))
+	assert.NoError(t, k.changePassword(t.Context(), k.account.ID, secret, newSecret))
 }
 
 // TestNoRawNamesInRecords: what was submitted is often a password.

@@ -49,12 +49,12 @@ func newApp() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	password, created, err := accounts.EnsureRoot(context.Background(), "root", "root@localhost", "")
+	root, err := accounts.EnsureRoot(context.Background(), "root", "root@localhost", "")
 	if err != nil {
 		return nil, err
 	}
-	if created {
-		log.Printf("made the account root with the password %s", password)
+	if root.Created {
+		log.Printf("made the account root with the password %s", root.Password)
 	}
 
 	mux := http.NewServeMux()

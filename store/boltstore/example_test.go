@@ -27,11 +27,11 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	_, created, err := accounts.EnsureRoot(context.Background(), "root", "root@localhost", "correct horse")
+	root, err := accounts.EnsureRoot(context.Background(), "root", "root@localhost", "correct horse battery staple")
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(created)
+	fmt.Println(root.Created)
 
 	// A file can be open only once.
 	_, err = boltstore.Open(path, boltstore.Config{})

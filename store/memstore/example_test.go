@@ -13,10 +13,10 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	_, created, err := accounts.EnsureRoot(context.Background(), "root", "root@localhost", "correct horse")
+	root, err := accounts.EnsureRoot(context.Background(), "root", "root@localhost", "correct horse battery staple")
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(created)
+	fmt.Println(root.Created)
 	// Output: true
 }

@@ -23,13 +23,13 @@ func Example() {
 		panic(err)
 	}
 	_, err = accounts.Create(ctx, store.NewAccount{
-		Name: "ada", Email: "ada@example.org", Password: "correct horse",
+		Name: "ada", Email: "ada@example.org", Password: "correct horse battery staple",
 	})
 	if err != nil {
 		panic(err)
 	}
 	state, err := accounts.Login(ctx, store.Login{
-		Username: "ada", Password: "correct horse", Session: store.NewSession{ClientID: "app"},
+		Username: "ada", Password: "correct horse battery staple", Session: store.NewSession{ClientID: "app"},
 	})
 	if err != nil {
 		panic(err)

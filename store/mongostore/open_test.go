@@ -39,7 +39,7 @@ func TestDocumentsReadWell(t *testing.T) {
 	backend := open(t, uri)
 	accounts, err := store.NewAccounts(store.Config{Backend: backend})
 	require.NoError(t, err)
-	created, err := accounts.Create(t.Context(), store.NewAccount{Name: "Ada", Email: "Ada@Example.org", Password: "secret", Groups: []string{"g"}})
+	created, err := accounts.Create(t.Context(), store.NewAccount{Name: "Ada", Email: "Ada@Example.org", Password: "nine-kettles-sing-at-noon", Groups: []string{"g"}})
 	require.NoError(t, err)
 	_, err = accounts.StartSession(t.Context(), created, store.NewSession{ClientID: "app"})
 	require.NoError(t, err)

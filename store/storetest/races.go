@@ -133,19 +133,19 @@ func testLoginRaces(t *testing.T, backend store.Backend) {
 	ctx := context.WithoutCancel(t.Context())
 	accounts := newAccounts(t, store.Config{Backend: backend})
 	for name, end := range map[string]func(store.ID) error{
-		"password": func(id store.ID) error { return accounts.SetPassword(ctx, id, "new") },
+		"password": func(id store.ID) error { return accounts.SetPassword(ctx, id, "ten-lanterns-drift-by-dusk") },
 		"disable":  func(id store.ID) error { return accounts.Disable(ctx, id) },
 		"remove":   func(id store.ID) error { return accounts.Remove(ctx, id) },
 	} {
 		for round := range 8 {
 			login := fmt.Sprint(name, round)
-			account, err := accounts.Create(ctx, store.NewAccount{Name: login, Email: login + "@example.org", Password: "old"})
+			account, err := accounts.Create(ctx, store.NewAccount{Name: login, Email: login + "@example.org", Password: "nine-kettles-sing-at-noon"})
 			require.NoError(t, err)
 			errs := together(5, func(i int) error {
 				if i == 0 {
 					return end(account.ID)
 				}
-				_, err := accounts.Login(ctx, store.Login{Username: login, Password: "old", Session: store.NewSession{ClientID: "test"}})
+				_, err := accounts.Login(ctx, store.Login{Username: login, Password: "nine-kettles-sing-at-noon", Session: store.NewSession{ClientID: "test"}})
 				return err
 			})
 			require.NoError(t, errs[0])
@@ -158,7 +158,7 @@ func testLoginRaces(t *testing.T, backend store.Backend) {
 				require.NoError(t, err)
 				assert.Empty(t, sessions, "%s: a session is left", name)
 			}
-			_, err = accounts.VerifyPassword(ctx, login, "old")
+			_, err = accounts.VerifyPassword(ctx, login, "nine-kettles-sing-at-noon")
 			assert.ErrorIs(t, err, store.ErrCredentials, "%s: the old password is left", name)
 		}
 	}

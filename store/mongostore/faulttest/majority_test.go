@@ -70,7 +70,7 @@ var writes = []write{
 		return k.accounts.EndSession(ctx, ref.AccountID, ref.SessionID)
 	}, func(t *testing.T, found *store.Account) { assert.Empty(t, found.Sessions) }),
 	onSession("accounts: set the password", func(ctx context.Context, k *wireKit, ref store.SessionRef) error {
-		return k.accounts.SetPassword(ctx, ref.AccountID, "new")
+		return k.accounts.SetPassword(ctx, ref.AccountID, "ten-lanterns-drift-by-dusk")
 	}, func(t *testing.T, found *store.Account) { assert.NotEmpty(t, found.PasswordHash) }),
 	onSession("accounts: disable", func(ctx context.Context, k *wireKit, ref store.SessionRef) error {
 		return k.accounts.Disable(ctx, ref.AccountID)

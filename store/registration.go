@@ -1,0 +1,141 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Registration is what somebody says of an account that they want.
+type Registration struct {
+	// Name and Email are required, see PrepareName and PrepareEmail.
+	Name, Email string
+	// Phone is optional.
+	Phone string
+	// Address is the network address of the client. Config.Codes counts mails by it.
+	Address string
+}
+
+// StartRegistration mails a code to the address. [Accounts.ConfirmRegistration] makes the
+// account with it. Until then nothing is reserved, and no account exists.
+//
+// If the address belongs to an account, its owner gets a mail that says so, and no code.
+// StartRegistration does not tell the difference. Nor does it look whether the name is
+// taken.
+//
+// It returns an error that matches [ErrInvalid] and names each wrong field, a
+// *[ThrottledError] if too many mails were asked for, see Config.Codes, or [ErrNoMailer].
+func (a *Accounts) StartRegistration(ctx context.Context, wanted Registration) error {
+	name, nameError := PrepareName(wanted.Name)
+	emailKey, emailError := a.prepareRegisteredEmail(wanted.Email)
+	if err := inOneLine([]error{nameError, emailError, checkPhone(wanted.Phone)}); err != nil {
+		return err
+	}
+	// The id is chosen here, so that the code can make one account only.
+	allows := pendingCode{AccountID: NewID(), Name: name, Email: wanted.Email, Phone: wanted.Phone}
+	asked := a.now()
+	return a.mailCode(ctx, emailKey, wanted.Address, func(ctx context.Context) (*Mail, error) {
+		mail := &Mail{Kind: MailRegistration, To: wanted.Email, Account: name, Time: asked, Address: wanted.Address}
+		return a.mailTo(ctx, emailKey, mail, codeRegistration, allows)
+	})
+}
+
+// mailTo completes a mail with a code for an address that belongs to no account. If it
+// belongs to one, other than the account of the code, the mail tells its owner instead.
+func (a *Accounts) mailTo(ctx context.Context, emailKey string, mail *Mail, kind string, allows pendingCode) (*Mail, error) {
+	owner, err := a.backend.FindByEmail(ctx, emailKey)
+	switch {
+	case err == nil && owner.ID != allows.AccountID:
+		return &Mail{Kind: MailAddressInUse, To: owner.Email, Account: owner.Name, Time: mail.Time, Address: mail.Address}, nil
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return nil, unavailable("looking up an e-mail", err)
+	}
+	mail.Code, mail.Expires, err = a.newCode(ctx, kind, allows)
+	if err != nil {
+		return nil, err
+	}
+	return mail, nil
+}
+
+func (a *Accounts) prepareRegisteredEmail(address string) (emailKey string, err error) {
+	emailKey, err = PrepareEmail(address)
+	if err != nil || len(a.registrationDomains) == 0 {
+		return emailKey, err
+	}
+	domain := emailKey[strings.LastIndexByte(emailKey, '@')+1:]
+	if !slices.Contains(a.registrationDomains, domain) {
+		return "", &InvalidError{"email", "must be an address at " + strings.Join(a.registrationDomains, " or ")}
+	}
+	return emailKey, nil
+}
+
+// prepareDomains returns the domains as PrepareEmail writes them.
+func prepareDomains(domains []string) (prepared []string, problems []string) {
+	for i, domain := range domains {
+		emailKey, err := PrepareEmail("x@" + domain)
+		if err != nil {
+			problems = append(problems, fmt.Sprintf("RegistrationDomains[%d] is no domain: give one such as example.org", i))
+			continue
+		}
+		prepared = append(prepared, strings.TrimPrefix(emailKey, "x@"))
+	}
+	return prepared, problems
+}
+
+// RegistrationConfirmation completes a registration.
+type RegistrationConfirmation struct {
+	// Code is the code of the mail.
+	Code     string
+	Password string
+	// Name, if set, replaces the name of the registration: somebody else may have taken
+	// that one in the meantime.
+	Name string
+}
+
+// ConfirmRegistration makes the account of a registration. The password comes from whoever
+// has read the mail. So nobody who registers with a stranger's address knows the password.
+//
+// It returns [ErrCode] if the code is wrong, was used or has expired. The code stays good
+// after any other error: an *[ExistsError] if the name or the e-mail is taken by now, an
+// error that matches [ErrInvalid] for a name or a password that is refused, and an outage.
+func (a *Accounts) ConfirmRegistration(ctx context.Context, confirmation RegistrationConfirmation) (*Account, error) {
+	allows, err := a.lookAtCode(ctx, codeRegistration, confirmation.Code)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.registrationIsOpen(ctx, allows); err != nil {
+		return nil, err
+	}
+	wanted := NewAccount{
+		ID: allows.AccountID, Name: allows.Name, Email: allows.Email, Phone: allows.Phone, Password: confirmation.Password,
+	}
+	if confirmation.Name != "" {
+		wanted.Name = confirmation.Name
+	}
+	account, err := a.Create(ctx, wanted)
+	if errors.Is(err, ErrExists) {
+		// Perhaps the code itself has just made the account that is in the way.
+		if used := a.registrationIsOpen(ctx, allows); used != nil {
+			return nil, used
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.dropCode(ctx, codeRegistration, confirmation.Code)
+	return account, nil
+}
+
+// registrationIsOpen returns ErrCode if the code of a registration has made its account.
+func (a *Accounts) registrationIsOpen(ctx context.Context, allows pendingCode) error {
+	_, err := a.backend.FindByID(ctx, allows.AccountID)
+	switch {
+	case err == nil:
+		return ErrCode
+	case !errors.Is(err, ErrNotFound):
+		return err
+	}
+	return nil
+}

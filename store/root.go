@@ -1,0 +1,52 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+)
+
+// Root says what [Accounts.EnsureRoot] did.
+type Root struct {
+	// Created reports whether this call made the account.
+	Created bool
+	// Password is that of the account, if this call made it.
+	Password string
+	// Weakness is why Config.PasswordPolicy would refuse the password, or nil. Warn of
+	// it: the account has the password all the same, because the operator chose it.
+	Weakness error
+}
+
+// EnsureRoot makes an administrator whenever no account has the name, so that somebody can
+// always log in to manage the others. The new account is in the group [AdminGroup]. An
+// account that already has the name stays as it is, even if it is in no group.
+//
+// If password is empty, EnsureRoot generates one. If several processes call it at the same
+// time, only one of them makes the account.
+func (a *Accounts) EnsureRoot(ctx context.Context, name, email, password string) (Root, error) {
+	_, err := a.FindByName(ctx, name)
+	if !errors.Is(err, ErrNotFound) {
+		return Root{}, err
+	}
+	root := Root{Created: true, Password: password}
+	if password == "" {
+		root.Password = rand.Text()
+	}
+	wanted := NewAccount{Name: name, Email: email, Password: root.Password, Groups: []string{AdminGroup}}
+	_, err = a.create(ctx, wanted, func(ctx context.Context, prepared, name, emailKey string) error {
+		root.Weakness = a.policy.check(ctx, prepared, name, emailKey)
+		if errors.Is(root.Weakness, ErrUnavailable) {
+			return root.Weakness
+		}
+		return nil
+	})
+	var exists *ExistsError
+	if errors.As(err, &exists) && exists.Field == "name" {
+		return Root{}, nil // another process was faster
+	}
+	if err != nil {
+		return Root{}, fmt.Errorf("store: making the root account: %w", err)
+	}
+	return root, nil
+}
