@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/oauthsv/oauthsv/grant"
+	"github.com/oauthsv/oauthsv/grant/selfservice"
 	"github.com/oauthsv/oauthsv/middleware"
 	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/store/boltstore"
@@ -79,15 +80,16 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 		return nil, err
 	}
 
+	account, err := selfservice.New(selfservice.Config{Server: server, Auth: auth})
+	if err != nil {
+		return nil, err
+	}
+
 	mux := http.NewServeMux()
 	server.Mount(mux)
-	mux.Handle("GET /me", auth.Require(http.HandlerFunc(serveMe)))
+	account.Mount(mux)
 	mux.Handle("GET /public", auth.Optional(http.HandlerFunc(serveAccountID)))
 	mux.Handle("GET /admin", auth.RequireGroup(store.AdminGroup)(http.HandlerFunc(serveAccountID)))
-	sessions := sessionHandlers{accounts}
-	mux.Handle("GET /me/sessions", auth.Require(http.HandlerFunc(sessions.list)))
-	mux.Handle("DELETE /me/sessions", auth.Require(http.HandlerFunc(sessions.endAll)))
-	mux.Handle("DELETE /me/sessions/{id}", auth.Require(http.HandlerFunc(sessions.end)))
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		if err := accounts.Ping(r.Context()); err != nil {
@@ -150,16 +152,6 @@ func ensureRoot(ctx context.Context, accounts *store.Accounts, s *settings, logg
 		logger.Warn("OAUTHSV_ROOT_PASSWORD is weak: set a better one for this account", "account", s.rootName, "reason", root.Weakness)
 	}
 	return nil
-}
-
-func serveMe(w http.ResponseWriter, r *http.Request) {
-	account := middleware.MustAccount(r.Context())
-	writeJSON(w, struct {
-		AccountID store.ID `json:"account_id"`
-		Name      string   `json:"name"`
-		Email     string   `json:"email"`
-		Groups    []string `json:"groups"`
-	}{account.ID, account.Name, account.Email, account.Groups})
 }
 
 // serveAccountID answers with null for a caller without credentials.

@@ -6,12 +6,24 @@ import (
 	"strings"
 )
 
-// Endpoint is an HTTP endpoint of a [Server] and the path where clients look for it.
+// Endpoint is an HTTP endpoint and the path where clients look for it.
 type Endpoint struct {
-	// Path follows from the URL of the issuer. For the issuer
-	// https://h.example/tenant/a the token endpoint is at /tenant/a/token.
+	// Path of an endpoint of a [Server] follows from the URL of the issuer. For the
+	// issuer https://h.example/tenant/a the token endpoint is at /tenant/a/token.
+	// Those of packages selfservice and admin stand at the root.
 	Path    string
 	Handler http.Handler
+	// Method is that of the requests for the Handler. If it is empty, the Handler
+	// takes requests of any method, and answers a wrong one itself.
+	Method string
+}
+
+// Pattern returns the pattern of the endpoint for a *http.ServeMux.
+func (e *Endpoint) Pattern() string {
+	if e.Method == "" {
+		return e.Path
+	}
+	return e.Method + " " + e.Path
 }
 
 // Mux is where endpoints are mounted. *http.ServeMux and the routers that are made
@@ -27,8 +39,13 @@ type Mux interface {
 // *http.ServeMux with the pattern "GET /" panics on such a pattern, because neither is
 // more specific than the other. Register "/" instead.
 func (s *Server) Mount(mux Mux) {
-	for _, endpoint := range s.Endpoints() {
-		mux.Handle(endpoint.Path, endpoint.Handler)
+	Mount(mux, s.Endpoints())
+}
+
+// Mount mounts endpoints, each with its pattern.
+func Mount(mux Mux, endpoints []Endpoint) {
+	for _, endpoint := range endpoints {
+		mux.Handle(endpoint.Pattern(), endpoint.Handler)
 	}
 }
 
@@ -41,13 +58,13 @@ func (s *Server) Mount(mux Mux) {
 func (s *Server) Endpoints() []Endpoint {
 	base := s.basePath()
 	endpoints := []Endpoint{
-		{base + pathToken, s.TokenHandler()},
-		{base + pathRevoke, s.RevocationHandler()},
-		{base + pathJWKS, s.JWKSHandler()},
-		{pathMetadata + base, s.MetadataHandler()}, // RFC 8414 section 3.1
+		{Path: base + pathToken, Handler: s.TokenHandler()},
+		{Path: base + pathRevoke, Handler: s.RevocationHandler()},
+		{Path: base + pathJWKS, Handler: s.JWKSHandler()},
+		{Path: pathMetadata + base, Handler: s.MetadataHandler()}, // RFC 8414 section 3.1
 	}
 	if s.introspects() {
-		endpoints = append(endpoints, Endpoint{base + pathIntrospect, s.IntrospectionHandler()})
+		endpoints = append(endpoints, Endpoint{Path: base + pathIntrospect, Handler: s.IntrospectionHandler()})
 	}
 	return endpoints
 }

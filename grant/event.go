@@ -46,6 +46,22 @@ const (
 	// EventSessionEvicted: a session was ended to make room for another.
 	EventSessionEvicted EventType = "session_evicted"
 	EventSessionRevoked EventType = "session_revoked"
+
+	// EventPasswordCheckFailed: an account's current password was asked for, and is
+	// wrong. EventPasswordCheckThrottled: it was wrong too often to be looked at.
+	EventPasswordCheckFailed    EventType = "password_check_failed"
+	EventPasswordCheckThrottled EventType = "password_check_throttled"
+	// EventMailThrottled: too many mails with codes were asked for.
+	EventMailThrottled EventType = "mail_throttled"
+	// EventAccountCreated: by a registration, or by an administrator.
+	EventAccountCreated EventType = "account_created"
+	EventAccountRemoved EventType = "account_removed"
+	// EventAccountChanged: Reason names the fields that were given.
+	EventAccountChanged  EventType = "account_changed"
+	EventPasswordChanged EventType = "password_changed"
+	// EventPasswordReset: the password was set with a code from a mail.
+	EventPasswordReset EventType = "password_reset"
+	EventEmailChanged  EventType = "email_changed"
 )
 
 // Event is something that happened. It holds no password and no token. It holds no
@@ -55,6 +71,8 @@ type Event struct {
 	Time time.Time
 	// AccountID is the account, or store.NilID if it is not known.
 	AccountID store.ID
+	// ActorID is the administrator who did it, or store.NilID if the account itself did.
+	ActorID store.ID
 	// SessionID is the session, or empty if there is none.
 	SessionID string
 	// Origin is where the request came from. Its strings have no control characters
@@ -67,6 +85,13 @@ type Event struct {
 func (s *Server) event(ctx context.Context, event Event) {
 	event.Time = s.config.Now()
 	s.config.Event(ctx, event)
+}
+
+// Report tells Config.Event of an event, with its time and a clean origin. It is for
+// endpoints that stand beside those of the Server.
+func (s *Server) Report(ctx context.Context, event Event) {
+	event.Origin = s.tidy(event.Origin)
+	s.event(ctx, event)
 }
 
 // TokenReused makes a function for middleware.Config.TokenReused. Give it the function
@@ -88,10 +113,11 @@ func superseded(ref store.SessionRef) Event {
 
 func (e *Event) level() slog.Level {
 	switch e.Type {
-	case EventLoginSucceeded, EventSessionIssued, EventTokenRefreshed, EventRefreshTokenReplayed, EventRefreshTokenRecovered, EventSessionRevoked:
-		return slog.LevelInfo
+	case EventLoginFailed, EventLoginThrottled, EventLoginRefused, EventIssueFailed, EventRefreshTokenReused, EventRefreshFailed,
+		EventSessionEvicted, EventPasswordCheckFailed, EventPasswordCheckThrottled, EventMailThrottled:
+		return slog.LevelWarn
 	}
-	return slog.LevelWarn
+	return slog.LevelInfo
 }
 
 func (e *Event) attributes() []slog.Attr {
@@ -103,6 +129,9 @@ func (e *Event) attributes() []slog.Attr {
 	}
 	if !e.AccountID.IsZero() {
 		add("account_id", e.AccountID.Hex())
+	}
+	if !e.ActorID.IsZero() {
+		add("actor_id", e.ActorID.Hex())
 	}
 	add("session_id", e.SessionID)
 	add("client_id", e.ClientID)

@@ -34,7 +34,8 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) (*Response, *Erro
 	if failure != nil {
 		return nil, failure
 	}
-	origin := Origin{ClientID: sent.id, Address: s.config.ClientAddress(r), UserAgent: r.UserAgent()}
+	origin := s.Origin(r)
+	origin.ClientID = sent.id
 
 	switch parameters["grant_type"] {
 	case "":
@@ -62,31 +63,42 @@ type errorBody struct {
 // event.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err *Error) {
 	if err.Status == http.StatusServiceUnavailable {
-		s.config.Logger.WarnContext(r.Context(), "a request could not be answered", "path", clean(r.URL.Path), "error", err.Err)
+		s.logOutage(r, err.Err)
 	}
 	writeError(w, err)
 }
 
+func (s *Server) logOutage(r *http.Request, err error) {
+	s.config.Logger.WarnContext(r.Context(), "a request could not be answered", "path", clean(r.URL.Path), "error", err)
+}
+
 func writeError(w http.ResponseWriter, err *Error) {
 	status := err.Status
-	switch status {
-	case 0:
+	if status == 0 {
 		status = http.StatusBadRequest
-	case http.StatusMethodNotAllowed:
+	}
+	if status == http.StatusMethodNotAllowed {
 		w.Header().Set("Allow", http.MethodPost)
-	case http.StatusUnsupportedMediaType: // RFC 9110 section 12.5.3
-		w.Header().Set("Accept-Encoding", "identity")
-	case http.StatusRequestTimeout: // RFC 9110 section 15.5.9
-		w.Header().Set("Connection", "close")
 	}
 	for _, challenge := range err.challenges {
 		w.Header().Add("WWW-Authenticate", challenge)
 	}
-	if err.RetryAfter > 0 {
-		seconds := (err.RetryAfter + time.Second - 1) / time.Second
-		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
-	}
+	explain(w.Header(), status, err.RetryAfter)
 	writeJSON(w, status, errorBody{err.Code, err.Description})
+}
+
+// explain sets the headers that tell a client what to do about a status.
+func explain(header http.Header, status int, retryAfter time.Duration) {
+	switch status {
+	case http.StatusUnsupportedMediaType: // RFC 9110 section 12.5.3
+		header.Set("Accept-Encoding", "identity")
+	case http.StatusRequestTimeout: // RFC 9110 section 15.5.9
+		header.Set("Connection", "close")
+	}
+	if retryAfter > 0 {
+		seconds := (retryAfter + time.Second - 1) / time.Second
+		header.Set("Retry-After", strconv.Itoa(int(seconds)))
+	}
 }
 
 // writeJSON writes an answer that no cache may keep (RFC 6749 section 5.1).
@@ -95,11 +107,16 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	if err != nil { // a description of Config.Approve's that is no UTF-8
 		text = []byte(`{"error":"invalid_request"}`)
 	}
+	write(w, status, "application/json;charset=UTF-8", text)
+}
+
+// write writes an answer that no cache may keep.
+func write(w http.ResponseWriter, status int, contentType string, body []byte) {
 	header := w.Header()
-	header.Set("Content-Type", "application/json;charset=UTF-8")
+	header.Set("Content-Type", contentType)
 	noStore(header)
 	w.WriteHeader(status)
-	_, _ = w.Write(text) // the client is gone: nobody is left to tell
+	_, _ = w.Write(body) // the client is gone: nobody is left to tell
 }
 
 func noStore(header http.Header) {

@@ -1,23 +1,14 @@
 package grant
 
 import (
-	"bytes"
 	"errors"
 	"mime"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-)
-
-const (
-	// maxBody bounds the body of a request, in bytes.
-	maxBody = 64 << 10
-	// usualBody is the length that nearly every body stays below, in bytes.
-	usualBody = 1 << 10
 )
 
 // parameters are those of RFC 6749, 6750, 7009 and 7662. A request must not repeat
@@ -65,21 +56,9 @@ func (s *Server) readParameters(w http.ResponseWriter, r *http.Request) (map[str
 	if contentType != formType && !asJSON {
 		return nil, invalidRequest("the content type must be " + formType)
 	}
-	if isEncoded(r) {
-		return nil, &Error{Code: CodeInvalidRequest, Description: "the body must not be encoded", Status: http.StatusUnsupportedMediaType}
-	}
-	// A client that announces a long body and sends none must not cost its length.
-	var buffer bytes.Buffer
-	buffer.Grow(int(min(max(r.ContentLength, 0), usualBody)) + bytes.MinRead)
-	_, err = buffer.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
-	switch {
-	case err == nil:
-	case errors.As(err, new(*http.MaxBytesError)):
-		return nil, &Error{Code: CodeInvalidRequest, Description: "the body is too large", Status: http.StatusRequestEntityTooLarge}
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, &Error{Code: CodeInvalidRequest, Description: "the body came too slowly", Status: http.StatusRequestTimeout, Err: err}
-	default:
-		return nil, invalidRequest("the body is malformed")
+	buffer, failure := readBody(w, r)
+	if failure != nil {
+		return nil, failure
 	}
 	if asJSON {
 		return parseJSON(buffer.Bytes())
@@ -104,17 +83,6 @@ func mediaType(r *http.Request) string {
 		return ""
 	}
 	return contentType
-}
-
-// isEncoded reports whether the body has a content coding, such as gzip, that
-// somebody would have to undo.
-func isEncoded(r *http.Request) bool {
-	for _, value := range r.Header["Content-Encoding"] {
-		if value = strings.TrimSpace(value); value != "" && !strings.EqualFold(value, "identity") {
-			return true
-		}
-	}
-	return false
 }
 
 func parseForm(body string) (map[string]string, *Error) {

@@ -56,7 +56,7 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) *Error {
 	if err != nil {
 		return asError(err)
 	}
-	origin := s.tidy(Origin{Address: s.config.ClientAddress(r), UserAgent: r.UserAgent()})
+	origin := s.tidy(s.Origin(r))
 	origin.ClientID = claims.ClientID
 	s.event(r.Context(), Event{Type: EventSessionRevoked, AccountID: ref.AccountID, SessionID: ref.SessionID, Origin: origin})
 	return nil

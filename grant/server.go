@@ -3,6 +3,7 @@ package grant
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/oauthsv/oauthsv/store"
@@ -128,6 +129,15 @@ func (s *Server) Issue(ctx context.Context, id store.ID, origin Origin) (*Respon
 		return nil, asError(err)
 	}
 	return result(s.started(ctx, state, client, origin, EventSessionIssued))
+}
+
+// Accounts returns Config.Accounts.
+func (s *Server) Accounts() *store.Accounts { return s.config.Accounts }
+
+// Origin returns where a request came from, without its client: the address as the Server
+// finds it, see Config.TrustedProxies, and the user agent.
+func (s *Server) Origin(r *http.Request) Origin {
+	return Origin{Address: s.config.ClientAddress(r), UserAgent: r.UserAgent()}
 }
 
 func (s *Server) newSession(client *Client, origin Origin) store.NewSession {

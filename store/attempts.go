@@ -73,7 +73,7 @@ func (t *tally) isOver(window time.Duration, now time.Time) bool {
 
 // throttled says how long to wait for the end of the window.
 func (t *tally) throttled(window time.Duration, now time.Time) error {
-	return &ThrottledError{min(window, max(time.Second, t.mark.Add(window).Sub(now)))}
+	return &ThrottledError{RetryAfter: min(window, max(time.Second, t.mark.Add(window).Sub(now)))}
 }
 
 func millis(t time.Time) int64 {

@@ -180,17 +180,26 @@ func (a *Accounts) mailCode(ctx context.Context, emailKey, clientAddress string,
 		return ErrNoMailer
 	}
 	if network := networkOf(clientAddress); network != "" && a.codes.MailsFrom > 0 {
-		if err := a.mails.take(ctx, attemptKey("from", network), a.codes.MailsFrom, codeWindow); err != nil {
+		if err := a.takeMail(ctx, attemptKey("from", network), a.codes.MailsFrom); err != nil {
 			return err
 		}
 	}
-	if err := a.mails.take(ctx, attemptKey("to", emailKey), a.codes.MailsTo, codeWindow); err != nil {
+	if err := a.takeMail(ctx, attemptKey("to", emailKey), a.codes.MailsTo); err != nil {
 		return err
 	}
 	if err := a.mailer.Enqueue(prepare); err != nil {
 		return unavailable("mailing a code", err)
 	}
 	return nil
+}
+
+func (a *Accounts) takeMail(ctx context.Context, key string, limit int) error {
+	err := a.mails.take(ctx, key, limit, codeWindow)
+	var throttled *ThrottledError
+	if errors.As(err, &throttled) {
+		throttled.Mails = true
+	}
+	return err
 }
 
 // tell mails what has happened to an account. No change fails or waits for a mail.

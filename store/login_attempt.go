@@ -202,7 +202,7 @@ func (l *loginAttempt) checkAddress(t tally, others int) error {
 		return nil
 	}
 	if t.failures == 0 {
-		return &ThrottledError{time.Second} // others are under way
+		return &ThrottledError{RetryAfter: time.Second} // others are under way
 	}
 	return t.throttled(addressWindow, now)
 }
@@ -218,13 +218,13 @@ func (l *loginAttempt) checkName(t tally, others int) error {
 	free, limit := int64(l.rules.FreeFailures), int64(l.rules.HardCap)
 	switch left := l.rules.left(t, now); {
 	case limit > 0 && t.failures >= limit:
-		return &ThrottledError{l.rules.MaxWait}
+		return &ThrottledError{RetryAfter: l.rules.MaxWait}
 	case left > 0:
-		return &ThrottledError{left}
+		return &ThrottledError{RetryAfter: left}
 	case limit > 0 && t.failures+int64(others) >= limit, t.failures < free && t.failures+int64(others) >= free:
 		return errOthers
 	case t.failures >= free && others > 0:
-		return &ThrottledError{l.rules.FirstWait}
+		return &ThrottledError{RetryAfter: l.rules.FirstWait}
 	}
 	return nil
 }

@@ -81,6 +81,9 @@ func (t *Throttle) problems() (problems []string) {
 type ThrottledError struct {
 	// RetryAfter is how long to wait.
 	RetryAfter time.Duration
+	// Mails reports whether too many mails were asked for. Otherwise too many logins, or
+	// checks of the current password, have failed.
+	Mails bool
 }
 
 func (e *ThrottledError) Error() string {
