@@ -1,0 +1,300 @@
+package mail
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/mail"
+	"net/textproto"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	gomail "github.com/wneessen/go-mail"
+	"golang.org/x/net/idna"
+)
+
+// SMTPConfig configures [SMTP].
+type SMTPConfig struct {
+	// URL is the server, such as smtp://user:password@smtp.example.com:587. Required.
+	//
+	// With smtp, the server must offer STARTTLS, so that nobody reads the password and
+	// the mails on the way. For a server without it, for example on the same machine,
+	// append ?starttls=off: then all goes in clear. The scheme smtps is for servers that
+	// expect TLS from the first byte. The default ports are 587 and 465. In a password,
+	// write special characters percent-encoded, such as %2F for a slash.
+	URL string
+	// From is the address that mails come from, with or without a name, such as
+	// "Example <no-reply@example.com>". Required.
+	From string
+	// Timeout ends a delivery that takes too long. The default is 30 seconds.
+	Timeout time.Duration
+	// TLS is for servers whose certificate comes from a private authority. The default
+	// trusts those of the operating system.
+	TLS *tls.Config
+}
+
+// SMTP is a Sender that speaks SMTP. It opens a connection for each message.
+type SMTP struct {
+	scheme, host   string
+	port           int
+	cleartext      bool
+	user, password string
+	from           *mail.Address
+	timeout        time.Duration
+	tls            *tls.Config
+}
+
+// NewSMTP makes a Sender. It does not connect yet. It checks the whole configuration and
+// returns one error that names each wrong field, and repeats nothing of the URL.
+func NewSMTP(config SMTPConfig) (*SMTP, error) {
+	s := &SMTP{timeout: config.Timeout, tls: config.TLS.Clone()}
+	problems := s.readURL(config.URL)
+	var err error
+	if s.from, err = parseAddress(config.From); err != nil {
+		problems = append(problems, `From must be one address such as no-reply@example.com, or "Example <no-reply@example.com>"`)
+	}
+	if s.timeout < 0 {
+		problems = append(problems, "Timeout must not be negative")
+	}
+	if len(problems) > 0 {
+		return nil, fmt.Errorf("mail: SMTP configuration: %s", strings.Join(problems, "; "))
+	}
+	if s.timeout == 0 {
+		s.timeout = 30 * time.Second
+	}
+	if s.tls == nil {
+		s.tls = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if s.tls.ServerName == "" {
+		s.tls.ServerName = s.host
+	}
+	return s, nil
+}
+
+// readURL repeats no part of the URL in its answer. Any part can be one of the password,
+// for example the "port" of smtp://user:pass/word@host.
+func (s *SMTP) readURL(text string) (problems []string) {
+	if text == "" {
+		return []string{"URL is required"}
+	}
+	location, err := url.Parse(text)
+	if err != nil {
+		return []string{"URL cannot be read: it must look like smtp://user:password@host:587, with special characters in the password percent-encoded"}
+	}
+	problem := func(text string) { problems = append(problems, "URL "+text) }
+	s.scheme, s.host = strings.ToLower(location.Scheme), location.Hostname()
+	switch s.scheme {
+	case "smtp":
+		s.port = 587
+	case "smtps":
+		s.port = 465
+	default:
+		problem("must begin with smtp:// or smtps://")
+	}
+	if s.host == "" {
+		problem("must name a host")
+	}
+	if port := location.Port(); port != "" {
+		if s.port, err = strconv.Atoi(port); err != nil || s.port < 1 || s.port > 65535 {
+			problem("must have a port between 1 and 65535")
+		}
+	}
+	if strings.Trim(location.Path, "/") != "" || location.Fragment != "" {
+		problem(`must end after the host and port; if the password has "/" or "#", write %2F or %23`)
+	}
+	query, err := url.ParseQuery(location.RawQuery)
+	s.cleartext = s.scheme == "smtp" && len(query) == 1 && len(query["starttls"]) == 1 && query.Get("starttls") == "off"
+	if err != nil || len(query) > 0 && !s.cleartext {
+		problem(`can have no other query than ?starttls=off, after smtp://; if the password has "?", write %3F`)
+	}
+	if location.User != nil {
+		s.user = location.User.Username()
+		s.password, _ = location.User.Password()
+		if s.user == "" || s.password == "" {
+			problem("must have both a user and a password, or none")
+		}
+		if strings.ContainsFunc(s.user+s.password, unicode.IsControl) {
+			problem("must not have control characters in the user or password")
+		}
+	}
+	return problems
+}
+
+// String returns the URL of the server without user and password.
+func (s *SMTP) String() string {
+	return s.scheme + "://" + net.JoinHostPort(s.host, strconv.Itoa(s.port))
+}
+
+// GoString hides the password from %#v.
+func (s *SMTP) GoString() string { return "mail.SMTP(" + s.String() + ")" }
+
+// parseAddress reads an address, with or without a display name. It brings the domain into
+// its ASCII form, which every server knows.
+func parseAddress(text string) (*mail.Address, error) {
+	address, err := mail.ParseAddress(text)
+	if err != nil {
+		return nil, err
+	}
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		return nil, errors.New("control character")
+	}
+	at := strings.LastIndexByte(address.Address, '@')
+	domain, err := idna.Lookup.ToASCII(address.Address[at+1:])
+	if err != nil {
+		return nil, err
+	}
+	address.Address = address.Address[:at+1] + domain
+	return address, nil
+}
+
+// Send delivers the message. It returns an error that matches [ErrRejected] if the server
+// refuses it for good, with a reply of 500 or above. Errors hold no address and no
+// password.
+func (s *SMTP) Send(ctx context.Context, message Message) error {
+	envelope, err := s.compose(message)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, fmt.Errorf("not done within %v: %w", s.timeout, context.DeadlineExceeded))
+	defer cancel()
+	connection := &connection{smtp: s}
+	defer connection.close()
+	err = s.deliver(ctx, connection, envelope)
+	switch {
+	case err == nil, envelope.IsDelivered():
+		return nil // what fails after the server has taken the message does not matter
+	case ctx.Err() != nil:
+		return fmt.Errorf("mail: SMTP: %w", context.Cause(ctx))
+	}
+	return describe(err, message.To, s.user, s.password)
+}
+
+func (s *SMTP) compose(message Message) (*gomail.Msg, error) {
+	to, err := parseAddress(message.To)
+	if err != nil || to.Name != "" || strings.ContainsAny(message.To, "<>") {
+		return nil, fmt.Errorf("%w: the recipient is no valid address", ErrRejected)
+	}
+	if strings.ContainsFunc(message.Subject, unicode.IsControl) {
+		return nil, fmt.Errorf("%w: the subject has control characters", ErrRejected)
+	}
+	envelope := gomail.NewMsg(gomail.WithNoDefaultUserAgent(), gomail.WithEncoding(gomail.EncodingQP))
+	envelope.FromMailAddress(s.from)
+	envelope.ToMailAddress(to)
+	envelope.Subject(strings.ToValidUTF8(message.Subject, "\ufffd"))
+	envelope.SetDateWithValue(time.Now().UTC())
+	// The default of go-mail would tell the name of this machine.
+	envelope.SetMessageIDWithValue(rand.Text() + s.from.Address[strings.LastIndexByte(s.from.Address, '@'):])
+	envelope.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834 section 5
+	envelope.SetBodyString(gomail.TypeTextPlain, strings.ToValidUTF8(message.Text, "\ufffd"))
+	return envelope, nil
+}
+
+// deliver makes a client for each message, because go-mail's is not safe for concurrent
+// logins.
+func (s *SMTP) deliver(ctx context.Context, connection *connection, envelope *gomail.Msg) error {
+	options := []gomail.Option{
+		gomail.WithPort(s.port), gomail.WithTimeout(s.timeout), gomail.WithTLSConfig(s.tls),
+		gomail.WithDialContextFunc(func(context.Context, string, string) (net.Conn, error) { return connection.open(ctx) }),
+		gomail.WithoutNoop(), gomail.WithoutRset(),
+	}
+	switch {
+	case s.scheme == "smtps":
+		options = append(options, gomail.WithSSL())
+	case s.cleartext:
+		options = append(options, gomail.WithTLSPolicy(gomail.NoTLS))
+	default:
+		options = append(options, gomail.WithTLSPolicy(gomail.TLSMandatory))
+	}
+	if s.user != "" {
+		mechanisms := []gomail.SMTPAuthType{gomail.SMTPAuthPlain, gomail.SMTPAuthLogin, gomail.SMTPAuthSCRAMSHA256, gomail.SMTPAuthSCRAMSHA1, gomail.SMTPAuthCramMD5}
+		if s.cleartext { // prefer those that do not send the password
+			mechanisms = []gomail.SMTPAuthType{gomail.SMTPAuthSCRAMSHA256, gomail.SMTPAuthSCRAMSHA1, gomail.SMTPAuthCramMD5, gomail.SMTPAuthPlainNoEnc, gomail.SMTPAuthLoginNoEnc}
+		}
+		options = append(options, gomail.WithUsername(s.user), gomail.WithPassword(s.password), gomail.WithOpportunisticSMTPAuth(mechanisms...))
+	}
+	// Relays without SMTPUTF8 would refuse a mail that asks for it and does not need it.
+	if isASCII(s.from.Address) && isASCII(envelope.GetTo()[0].Address) {
+		options = append(options, gomail.WithoutSMTPUTF8())
+	}
+	client, err := gomail.NewClient(s.host, options...)
+	if err != nil {
+		return err
+	}
+	session, err := client.DialToSMTPClientWithContext(ctx)
+	if err != nil {
+		return err
+	}
+	if err := client.SendWithSMTPClient(session, envelope); err != nil {
+		return err
+	}
+	connection.hurry()
+	return client.CloseWithSMTPClient(session)
+}
+
+func isASCII(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII })
+}
+
+// connection is the one connection of a delivery. go-mail leaves it open after some
+// errors, and knows no context once it is open.
+type connection struct {
+	smtp *SMTP
+	raw  net.Conn
+	stop func() bool
+}
+
+func (c *connection) open(ctx context.Context) (net.Conn, error) {
+	var dialer net.Dialer
+	raw, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(c.smtp.host, strconv.Itoa(c.smtp.port)))
+	if err != nil {
+		return nil, err
+	}
+	c.raw = raw
+	c.stop = context.AfterFunc(ctx, func() { raw.Close() })
+	if c.smtp.scheme != "smtps" {
+		return raw, nil
+	}
+	secure := tls.Client(raw, c.smtp.tls)
+	return secure, secure.HandshakeContext(ctx)
+}
+
+// hurry bounds the wait for the reply to QUIT.
+func (c *connection) hurry() { c.raw.SetDeadline(time.Now().Add(2 * time.Second)) }
+
+func (c *connection) close() {
+	if c.raw != nil {
+		c.stop()
+		c.raw.Close()
+	}
+}
+
+// describe makes an error of ours from one of go-mail.
+func describe(err error, hide ...string) error {
+	var reply *textproto.Error
+	var failed *gomail.SendError
+	code, text := 0, err.Error()
+	switch {
+	case errors.As(err, &failed):
+		code = failed.ErrorCode()
+		// What follows are addresses.
+		text, _, _ = strings.Cut(text, ", affected recipient(s): ")
+		text, _, _ = strings.Cut(text, ", affected message ID: ")
+	case errors.As(err, &reply):
+		code = reply.Code
+		// The reply to a login can repeat user and password, for example in base64.
+		if strings.Contains(strings.ToLower(text), "auth") {
+			text = fmt.Sprintf("the server refused the login with code %d", code)
+		}
+	}
+	text = cleanError(text, hide...)
+	if code >= 500 {
+		return fmt.Errorf("%w: %s", ErrRejected, text)
+	}
+	return fmt.Errorf("mail: SMTP: %s", text)
+}
