@@ -201,7 +201,7 @@ func (t *templates) message(mail *store.Mail) (Message, error) {
 func split(to, text, code string) (Message, error) {
 	first, rest, _ := strings.Cut(text, "\n")
 	subject, isSubject := strings.CutPrefix(first, "Subject:")
-	subject = strings.TrimSpace(subject)
+	subject = strings.Join(strings.Fields(subject), " ") // no tabs
 	body, blank := strings.CutPrefix(rest, "\n")
 	body = strings.TrimSpace(body)
 	switch {

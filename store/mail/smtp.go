@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/mail"
-	"net/textproto"
 	"net/url"
 	"strconv"
 	"strings"
@@ -153,6 +152,20 @@ func parseAddress(text string) (*mail.Address, error) {
 	return address, nil
 }
 
+// parseRecipient reads an address alone. Names, comments and groups, which net/mail also
+// takes for an address, are none.
+func parseRecipient(text string) (*mail.Address, error) {
+	plain, err := mail.ParseAddress(text)
+	if err != nil || plain.Name != "" || plain.String() != "<"+text+">" {
+		return nil, fmt.Errorf("%w: the recipient is no valid address", ErrRejected)
+	}
+	to, err := parseAddress(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the recipient is no valid address", ErrRejected)
+	}
+	return to, nil
+}
+
 // Send delivers the message. It returns an error that matches [ErrRejected] if the server
 // refuses it for good, with a reply of 500 or above. Errors hold no address and no
 // password.
@@ -176,9 +189,9 @@ func (s *SMTP) Send(ctx context.Context, message Message) error {
 }
 
 func (s *SMTP) compose(message Message) (*gomail.Msg, error) {
-	to, err := parseAddress(message.To)
-	if err != nil || to.Name != "" || strings.ContainsAny(message.To, "<>") {
-		return nil, fmt.Errorf("%w: the recipient is no valid address", ErrRejected)
+	to, err := parseRecipient(message.To)
+	if err != nil {
+		return nil, err
 	}
 	if strings.ContainsFunc(message.Subject, unicode.IsControl) {
 		return nil, fmt.Errorf("%w: the subject has control characters", ErrRejected)
@@ -196,10 +209,10 @@ func (s *SMTP) compose(message Message) (*gomail.Msg, error) {
 }
 
 // deliver makes a client for each message, because go-mail's is not safe for concurrent
-// logins.
+// logins. The context ends a delivery, so go-mail's own timeout must come later.
 func (s *SMTP) deliver(ctx context.Context, connection *connection, envelope *gomail.Msg) error {
 	options := []gomail.Option{
-		gomail.WithPort(s.port), gomail.WithTimeout(s.timeout), gomail.WithTLSConfig(s.tls),
+		gomail.WithPort(s.port), gomail.WithTimeout(2*s.timeout), gomail.WithTLSConfig(s.tls),
 		gomail.WithDialContextFunc(func(context.Context, string, string) (net.Conn, error) { return connection.open(ctx) }),
 		gomail.WithoutNoop(), gomail.WithoutRset(),
 	}
@@ -239,62 +252,4 @@ func (s *SMTP) deliver(ctx context.Context, connection *connection, envelope *go
 
 func isASCII(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII })
-}
-
-// connection is the one connection of a delivery. go-mail leaves it open after some
-// errors, and knows no context once it is open.
-type connection struct {
-	smtp *SMTP
-	raw  net.Conn
-	stop func() bool
-}
-
-func (c *connection) open(ctx context.Context) (net.Conn, error) {
-	var dialer net.Dialer
-	raw, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(c.smtp.host, strconv.Itoa(c.smtp.port)))
-	if err != nil {
-		return nil, err
-	}
-	c.raw = raw
-	c.stop = context.AfterFunc(ctx, func() { raw.Close() })
-	if c.smtp.scheme != "smtps" {
-		return raw, nil
-	}
-	secure := tls.Client(raw, c.smtp.tls)
-	return secure, secure.HandshakeContext(ctx)
-}
-
-// hurry bounds the wait for the reply to QUIT.
-func (c *connection) hurry() { c.raw.SetDeadline(time.Now().Add(2 * time.Second)) }
-
-func (c *connection) close() {
-	if c.raw != nil {
-		c.stop()
-		c.raw.Close()
-	}
-}
-
-// describe makes an error of ours from one of go-mail.
-func describe(err error, hide ...string) error {
-	var reply *textproto.Error
-	var failed *gomail.SendError
-	code, text := 0, err.Error()
-	switch {
-	case errors.As(err, &failed):
-		code = failed.ErrorCode()
-		// What follows are addresses.
-		text, _, _ = strings.Cut(text, ", affected recipient(s): ")
-		text, _, _ = strings.Cut(text, ", affected message ID: ")
-	case errors.As(err, &reply):
-		code = reply.Code
-		// The reply to a login can repeat user and password, for example in base64.
-		if strings.Contains(strings.ToLower(text), "auth") {
-			text = fmt.Sprintf("the server refused the login with code %d", code)
-		}
-	}
-	text = cleanError(text, hide...)
-	if code >= 500 {
-		return fmt.Errorf("%w: %s", ErrRejected, text)
-	}
-	return fmt.Errorf("mail: SMTP: %s", text)
 }

@@ -110,7 +110,7 @@ func TestMailWithWrongCodeOrKindIsNotSent(t *testing.T) {
 
 func TestTemplatesOfTheUserReplaceSome(t *testing.T) {
 	config := mail.Config{Service: "Beispiel", Templates: fstest.MapFS{
-		"password_reset.txt": {Data: []byte("\ufeffSubject: Neues Paßwort für {{.Service}}\r\n\r\nHallo {{.Account}},\r\n{{.Code}}\r\n{{template \"origin.txt\" .}}\r\n")},
+		"password_reset.txt": {Data: []byte("\ufeffSubject: \tNeues  Paßwort\tfür {{.Service}}\r\n\r\nHallo {{.Account}},\r\n{{.Code}}\r\n{{template \"origin.txt\" .}}\r\n")},
 		"origin.txt":         {Data: []byte("Zeit: {{.Time}}")},
 		"README.md":          {Data: []byte("not a template")},
 	}}

@@ -1,0 +1,73 @@
+package mail
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/textproto"
+	"strconv"
+	"strings"
+	"time"
+
+	gomail "github.com/wneessen/go-mail"
+)
+
+// connection is the one connection of a delivery. go-mail leaves it open after some
+// errors, and knows no context once it is open.
+type connection struct {
+	smtp *SMTP
+	raw  net.Conn
+	stop func() bool
+}
+
+func (c *connection) open(ctx context.Context) (net.Conn, error) {
+	var dialer net.Dialer
+	raw, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(c.smtp.host, strconv.Itoa(c.smtp.port)))
+	if err != nil {
+		return nil, err
+	}
+	c.raw = raw
+	c.stop = context.AfterFunc(ctx, func() { raw.Close() })
+	if c.smtp.scheme != "smtps" {
+		return raw, nil
+	}
+	secure := tls.Client(raw, c.smtp.tls)
+	return secure, secure.HandshakeContext(ctx)
+}
+
+// hurry bounds the wait for the reply to QUIT.
+func (c *connection) hurry() { c.raw.SetDeadline(time.Now().Add(2 * time.Second)) }
+
+func (c *connection) close() {
+	if c.raw != nil {
+		c.stop()
+		c.raw.Close()
+	}
+}
+
+// describe makes an error of ours from one of go-mail.
+func describe(err error, hide ...string) error {
+	var reply *textproto.Error
+	var failed *gomail.SendError
+	code, text := 0, err.Error()
+	switch {
+	case errors.As(err, &failed):
+		code = failed.ErrorCode()
+		// What follows are addresses.
+		text, _, _ = strings.Cut(text, ", affected recipient(s): ")
+		text, _, _ = strings.Cut(text, ", affected message ID: ")
+	case errors.As(err, &reply):
+		code = reply.Code
+		// The reply to a login can repeat user and password, for example in base64.
+		if strings.Contains(strings.ToLower(text), "auth") {
+			text = fmt.Sprintf("the server refused the login with code %d", code)
+		}
+	}
+	text = cleanError(text, hide...)
+	if code >= 500 {
+		return fmt.Errorf("%w: %s", ErrRejected, text)
+	}
+	return fmt.Errorf("mail: SMTP: %s", text)
+}
