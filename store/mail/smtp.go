@@ -212,7 +212,7 @@ func (s *SMTP) compose(message Message) (*gomail.Msg, error) {
 // logins. The context ends a delivery, so go-mail's own timeout must come later.
 func (s *SMTP) deliver(ctx context.Context, connection *connection, envelope *gomail.Msg) error {
 	options := []gomail.Option{
-		gomail.WithPort(s.port), gomail.WithTimeout(2*s.timeout), gomail.WithTLSConfig(s.tls),
+		gomail.WithPort(s.port), gomail.WithTimeout(2 * s.timeout), gomail.WithTLSConfig(s.tls),
 		gomail.WithDialContextFunc(func(context.Context, string, string) (net.Conn, error) { return connection.open(ctx) }),
 		gomail.WithoutNoop(), gomail.WithoutRset(),
 	}

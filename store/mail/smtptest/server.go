@@ -88,6 +88,7 @@ type Server struct {
 	listener    net.Listener
 	certificate *tls.Certificate
 	served      chan error
+	closing     sync.Once
 
 	mu          sync.Mutex
 	behavior    Behavior
@@ -96,6 +97,7 @@ type Server struct {
 	arrived     chan struct{} // closed when a message arrives
 	clear       bytes.Buffer
 	connections int
+	open        map[*recordingConn]struct{}
 }
 
 // Start runs a server until the test ends.
@@ -115,7 +117,7 @@ func Start(t testing.TB, options Options) *Server {
 
 // New runs a server until it is closed.
 func New(options Options) (*Server, error) {
-	s := &Server{options: options, served: make(chan error, 1), changed: make(chan struct{}), arrived: make(chan struct{})}
+	s := &Server{options: options, served: make(chan error, 1), changed: make(chan struct{}), arrived: make(chan struct{}), open: make(map[*recordingConn]struct{})}
 	s.server = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		return &session{server: s, conn: c}, nil
 	}))
@@ -150,20 +152,25 @@ func New(options Options) (*Server, error) {
 	return s, nil
 }
 
-// Close ends all connections and the server.
-func (s *Server) Close() error {
-	s.Behave(Accept) // lets slow sessions go on
-	err := s.server.Close()
-	if errors.Is(err, smtp.ErrServerClosed) {
-		return nil
-	}
-	_ = s.listener.Close() // in case the server has not begun to serve
-	if served := <-s.served; served != nil {
-		return served
-	}
-	if errors.Is(err, net.ErrClosed) {
-		return nil
-	}
+// Close ends all connections and the server, and waits until all its goroutines have ended.
+// Calls after the first do nothing.
+func (s *Server) Close() (err error) {
+	s.closing.Do(func() {
+		s.Behave(Accept) // lets slow sessions go on
+		err = s.listener.Close()
+		if served := <-s.served; !errors.Is(served, net.ErrClosed) {
+			err = errors.Join(err, served)
+		}
+		// smtp.Server.Close would race with a client that begins TLS.
+		s.mu.Lock()
+		for conn := range s.open {
+			_ = conn.Conn.Close()
+		}
+		s.mu.Unlock()
+		if ended := s.server.Shutdown(context.Background()); !errors.Is(ended, net.ErrClosed) {
+			err = errors.Join(err, ended)
+		}
+	})
 	return err
 }
 
@@ -226,6 +233,13 @@ func (s *Server) Connections() int {
 	return s.connections
 }
 
+// Open returns how many connections are open now.
+func (s *Server) Open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
+}
+
 // Wire returns the bytes that clients sent, as somebody between them and the server sees
 // them.
 func (s *Server) Wire() []byte {
@@ -245,10 +259,12 @@ func (l *recordingListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	recording := &recordingConn{conn, l.server}
 	l.server.mu.Lock()
 	l.server.connections++
+	l.server.open[recording] = struct{}{}
 	l.server.mu.Unlock()
-	return &recordingConn{conn, l.server}, nil
+	return recording, nil
 }
 
 type recordingConn struct {
@@ -262,4 +278,11 @@ func (c *recordingConn) Read(p []byte) (int, error) {
 	c.server.clear.Write(p[:n])
 	c.server.mu.Unlock()
 	return n, err
+}
+
+func (c *recordingConn) Close() error {
+	c.server.mu.Lock()
+	delete(c.server.open, c)
+	c.server.mu.Unlock()
+	return c.Conn.Close()
 }

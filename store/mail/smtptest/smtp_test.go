@@ -236,6 +236,36 @@ func TestMessageIsSentOnceTheServerHasAnswered(t *testing.T) {
 	}
 }
 
+// TestNoConnectionStaysOpen, neither after a delivery nor after an error at any point.
+func TestNoConnectionStaysOpen(t *testing.T) {
+	for name, test := range map[string]struct {
+		options  smtptest.Options
+		behavior smtptest.Behavior
+		url      func(string) string
+	}{
+		"sent":          {},
+		"refused":       {behavior: smtptest.Refuse},
+		"no STARTTLS":   {options: smtptest.Options{TLS: smtptest.NoTLS}, url: func(u string) string { return strings.TrimSuffix(u, "?starttls=off") }},
+		"no login":      {url: func(u string) string { return strings.Replace(u, "://", "://ann:hunter2@", 1) }},
+		"wrong login":   {options: smtptest.Options{User: "ann", Password: "hunter2"}, behavior: smtptest.RepeatLogin},
+		"wrong host":    {options: smtptest.Options{WrongHost: true}},
+		"smtps to smtp": {options: smtptest.Options{TLS: smtptest.NoTLS}, url: func(u string) string { return "smtps" + strings.TrimSuffix(u, "?starttls=off")[len("smtp"):] }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := smtptest.Start(t, test.options)
+			server.Behave(test.behavior)
+			err := newSMTP(t, server, func(c *oauthmail.SMTPConfig) {
+				if test.url != nil {
+					c.URL = test.url(c.URL)
+				}
+			}).Send(t.Context(), hello())
+			assert.Equal(t, name == "sent", err == nil, "%v", err)
+			assert.Equal(t, 1, server.Connections())
+			assert.Eventually(t, func() bool { return server.Open() == 0 }, 30*time.Second, time.Millisecond)
+		})
+	}
+}
+
 func TestServerThatIsDown(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
