@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha512"
 	"encoding/base64"
+	"hash"
 	"strings"
 	"testing"
 	"time"
@@ -66,8 +67,12 @@ func (k *kit) verify(token string) error {
 func signParts(header, payload string) string { return signPartsWith(secret, header, payload) }
 
 func signPartsWith(secret []byte, header, payload string) string {
-	signed := encode(header) + "." + encode(payload)
-	mac := hmac.New(sha512.New, secret)
+	return signHMAC(sha512.New, secret, encode(header)+"."+encode(payload))
+}
+
+// signHMAC adds the signature to the other two segments, whatever they are.
+func signHMAC(algorithm func() hash.Hash, secret []byte, signed string) string {
+	mac := hmac.New(algorithm, secret)
 	mac.Write([]byte(signed))
 	return signed + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
