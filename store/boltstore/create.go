@@ -20,6 +20,7 @@ func create(path string) error {
 	// process does not remove it.
 	db, err := bbolt.Open(temporary, 0o600, &bbolt.Options{Timeout: lockTimeout})
 	if err != nil {
+		_ = os.Remove(temporary) // a full disk has room for its name
 		return err
 	}
 	err = db.Update(layOut)
