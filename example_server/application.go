@@ -121,7 +121,7 @@ func openStore(ctx context.Context, location string, logger *slog.Logger) (backe
 	case isBolt && strings.Contains(path, "://"): // an error would show its password
 		return nil, nil, errors.New("bolt: takes the name of a file, not a URI")
 	case isBolt && path != "":
-		bolt, err := boltstore.Open(path, boltstore.Config{})
+		bolt, err := boltstore.Open(path, boltstore.Config{Logger: logger})
 		if err != nil {
 			return nil, nil, err
 		}
