@@ -23,6 +23,10 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	if os.Getenv(childVariable) != "" {
+		runChild()
+		return
+	}
 	directory, err := os.MkdirTemp("", "example_server")
 	if err != nil {
 		panic(err)
@@ -92,7 +96,9 @@ func startCommand(t *testing.T, command *exec.Cmd) *process {
 func launch(t *testing.T, command *exec.Cmd) *process {
 	t.Helper()
 	p := &process{t: t, command: command, stderr: new(lockedBuffer)}
-	command.Stderr = p.stderr
+	if command.Stderr == nil {
+		command.Stderr = p.stderr
+	}
 	stdout, err := command.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, command.Start())
