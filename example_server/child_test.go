@@ -16,10 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/stretchr/testify/require"
 
 	"github.com/oauthsv/oauthsv/grant"
+	"github.com/oauthsv/oauthsv/grant/selfservice"
 	"github.com/oauthsv/oauthsv/middleware"
 	"github.com/oauthsv/oauthsv/middleware/middlewaretest"
 	"github.com/oauthsv/oauthsv/store"
@@ -101,38 +101,15 @@ func childHandler(s *settings, backend store.Backend, logger *slog.Logger) (http
 	if err != nil {
 		return nil, err
 	}
+	account, err := selfservice.New(selfservice.Config{Server: server, Auth: auth})
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	server.Mount(mux)
-	mux.Handle("GET /me", auth.Require(http.HandlerFunc(serveMe)))
-	mux.Handle("PUT /me/password", auth.Require(changePassword(accounts, server)))
+	account.Mount(mux)
 	mux.HandleFunc("GET /figures", serveFigures)
 	return mux, nil
-}
-
-// changePassword answers as the endpoint of the contract does. The session that it
-// starts is a second write.
-func changePassword(accounts *store.Accounts, server *grant.Server) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var body struct {
-			Current string `json:"current_password"`
-			New     string `json:"new_password"`
-		}
-		if err := json.UnmarshalRead(r.Body, &body); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		id := middleware.MustAccountID(r.Context())
-		if err := accounts.ChangePassword(r.Context(), id, body.Current, body.New); err != nil {
-			http.Error(w, err.Error(), http.StatusForbidden)
-			return
-		}
-		response, err := server.Issue(r.Context(), id, grant.Origin{})
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		writeJSON(w, response)
-	})
 }
 
 // figures is what a process tells of itself.
