@@ -2,30 +2,63 @@
 // memory and the cores that all hashes together may take, so that many logins at once
 // do not bring a server down.
 //
-// Hashes are strings in PHC form:
+// New hashes are always strings in PHC form:
 //
 //	$argon2id$v=19$m=19456,t=2,p=1$<salt>$<hash>
+//
+// # Hashes of other systems
+//
+// [Hasher.Verify] also verifies the hashes of accounts that move in from elsewhere. It
+// reports them as outdated, so that the account's next login replaces them.
+//
+//	bcrypt                    $2a$12$..., $2b$12$..., $2y$12$...
+//	PBKDF2, as passlib does   $pbkdf2-sha256$29000$<salt>$<hash>, $pbkdf2-sha512$..., $pbkdf2$...
+//	PBKDF2, as Django does    pbkdf2_sha256$600000$<salt>$<hash>, pbkdf2_sha1$...
+//	scrypt, as passlib does   $scrypt$ln=16,r=8,p=1$<salt>$<hash>
+//	scrypt, as Django does    scrypt$16384$<salt>$8$1$<hash>
+//	SHA-224 without salt      $argon2id-sha224$v=19$m=19456,t=2,p=1$<salt>$<hash>
+//
+// The last is argon2id over the hexadecimal SHA-224 digest, so that the bare digest rests
+// nowhere: make it with [Hasher.WrapSHA224] when the accounts move in.
+//
+// As in the systems that make them, bcrypt hashes see 72 bytes of the password, and match
+// none with a NUL byte.
+//
+// # Unicode
+//
+// [Hasher.Hash] brings passwords to Unicode NFC. Verify tries a password in NFC, and as it
+// was typed where that differs: other systems may have hashed it so.
+//
+// # What the time shows
+//
+// A failed login with a cheaper hash than a new one takes about as long as one without an
+// account. A dearer hash, bcrypt of cost 12 for example, takes longer until it is replaced,
+// and so shows that the account exists. Set Config.OldHash to hide that too.
 package password
 
 import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/subtle"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"runtime"
 	"strings"
 	"sync/atomic"
+	"time"
 
-	"golang.org/x/crypto/argon2"
+	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/text/unicode/norm"
 )
 
 var (
 	// ErrOverloaded means that Config.MaxWaiting callers are already waiting to hash.
 	ErrOverloaded = errors.New("password: too many passwords are being hashed")
-	// ErrHash means that a stored hash is not a PHC string of argon2id version 19.
+	// ErrHash means that a stored hash, or a digest to wrap, has none of the forms that
+	// the package knows.
 	ErrHash = errors.New("password: malformed hash")
 	// ErrTooCostly means that a stored hash has higher costs than the configured
 	// maximum.
@@ -54,6 +87,19 @@ type Config struct {
 	MaxIterations  uint32
 	MaxParallelism uint8
 
+	// MaxBcryptCost and MaxPBKDF2Iterations bound the hashes of other systems in the same
+	// way. The defaults are 14 and 5,000,000, a few seconds of one core each. MaxMemory
+	// bounds scrypt: its N*r*p*128 bytes, of which p parts take their turns in memory.
+	MaxBcryptCost       int
+	MaxPBKDF2Iterations int
+
+	// OldHash hides which accounts have moved in with a hash of another system that is
+	// dearer than a new one, and so that they exist. It is any one of those hashes, or a
+	// made-up one with the same costs. Then each failed login does the work of one such hash
+	// and of one new one, whether there is an account or not. Take it away once few old
+	// hashes are left. The default is empty: failed logins take as long as a new hash.
+	OldHash string
+
 	// Budget bounds the memory, in KiB, of all hashes that run at once. Cores bound
 	// them as well: one hash fewer runs at once than there are cores (GOMAXPROCS), but
 	// at least one, so that logins leave a core to other requests. The default is
@@ -71,6 +117,8 @@ type Hasher struct {
 	budget    *semaphore.Weighted // in KiB
 	minWeight int64               // each hash takes this much of the budget or more, so that cores bound it too
 	waiting   atomic.Int64
+	old       storedHash   // Config.OldHash, or nil
+	usual     atomic.Int64 // how long a new hash takes, in nanoseconds; 0 before the first
 }
 
 const (
@@ -87,6 +135,8 @@ func New(config Config) (*Hasher, error) {
 	config.MaxMemory = cmp.Or(config.MaxMemory, max(128*1024, config.Memory))
 	config.MaxIterations = cmp.Or(config.MaxIterations, max(16, config.Iterations))
 	config.MaxParallelism = cmp.Or(config.MaxParallelism, max(16, config.Parallelism))
+	config.MaxBcryptCost = cmp.Or(config.MaxBcryptCost, 14)
+	config.MaxPBKDF2Iterations = cmp.Or(config.MaxPBKDF2Iterations, 5_000_000)
 	config.Budget = cmp.Or(config.Budget, max(256*1024, config.MaxMemory))
 	cores := max(1, runtime.GOMAXPROCS(0)-1)
 	config.MaxWaiting = cmp.Or(config.MaxWaiting, 128*cores)
@@ -98,6 +148,16 @@ func New(config Config) (*Hasher, error) {
 	if config.MaxMemory < config.Memory || config.MaxIterations < config.Iterations || config.MaxParallelism < config.Parallelism {
 		problems = append(problems, "MaxMemory, MaxIterations and MaxParallelism must not be below Memory, Iterations and Parallelism")
 	}
+	if config.MaxBcryptCost < bcrypt.MinCost || config.MaxBcryptCost > bcrypt.MaxCost {
+		problems = append(problems, fmt.Sprintf("MaxBcryptCost must be %d to %d", bcrypt.MinCost, bcrypt.MaxCost))
+	}
+	if config.MaxPBKDF2Iterations < 0 {
+		problems = append(problems, "MaxPBKDF2Iterations must not be negative")
+	}
+	old, err := config.parse(config.OldHash)
+	if _, ours := old.(*phc); err != nil || ours {
+		problems = append(problems, "OldHash must be a hash of another system, with costs that are not too high")
+	}
 	if config.Budget < config.MaxMemory {
 		problems = append(problems, "Budget must be at least MaxMemory")
 	}
@@ -108,6 +168,7 @@ func New(config Config) (*Hasher, error) {
 		return nil, fmt.Errorf("password: configuration: %s", strings.Join(problems, "; "))
 	}
 	return &Hasher{
+		old:       old,
 		config:    config,
 		budget:    semaphore.NewWeighted(int64(config.Budget)),
 		minWeight: (int64(config.Budget) + int64(cores) - 1) / int64(cores),
@@ -122,20 +183,43 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 		return "", err
 	}
 	defer release()
-	return h.newHash(password), nil
+	hash := h.newHash(norm.NFC.String(password))
+	return hash.String(), nil
+}
+
+// WrapSHA224 returns the hash to store for a password of which only the SHA-224 digest is
+// known, in 56 hexadecimal digits, without a salt. Bare digests are guessed fast: wrap them
+// all at once when accounts move in, and keep none. Errors are those of [Hasher.Hash], and
+// [ErrHash] for text that is no such digest.
+func (h *Hasher) WrapSHA224(ctx context.Context, hexDigest string) (string, error) {
+	digest := strings.ToLower(hexDigest)
+	if decoded, err := hex.DecodeString(digest); err != nil || len(decoded) != sha256.Size224 {
+		return "", fmt.Errorf("%w: a SHA-224 digest has 56 hexadecimal digits", ErrHash)
+	}
+	release, err := h.waitForTurn(ctx, h.config.Memory)
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	wrapped := wrappedSHA224{h.newHash(digest)}
+	return wrapped.String(), nil
 }
 
 // Verify reports whether the password matches the stored hash, and whether that hash is
-// outdated: the caller should then replace it, because new hashes have other costs. It
-// calls stored to get the hash once it is the caller's turn, and returns an error of
-// stored as it is.
+// outdated: the caller should then replace it, because new hashes have other costs or
+// another form. It calls stored to get the hash once it is the caller's turn, and returns
+// an error of stored as it is. It tries the password in Unicode NFC, and as it is.
 //
 // An empty hash matches no password, and takes as long as a new hash. So the time does
 // not reveal whether an account exists or has a password. A hash that is refused, with
-// [ErrHash] or [ErrTooCostly], takes that time as well. Other errors are those of
-// [Hasher.Hash].
+// [ErrHash] or [ErrTooCostly], takes that time as well, and so does a password that does
+// not match a cheaper hash. Other errors are those of [Hasher.Hash].
 func (h *Hasher) Verify(ctx context.Context, password string, stored func() (hash string, err error)) (match, outdated bool, err error) {
-	release, err := h.waitForTurn(ctx, h.config.Memory)
+	turn := h.config.Memory
+	if h.old != nil {
+		turn = max(turn, h.old.needs())
+	}
+	release, err := h.waitForTurn(ctx, turn)
 	if err != nil {
 		return false, false, err
 	}
@@ -144,43 +228,52 @@ func (h *Hasher) Verify(ctx context.Context, password string, stored func() (has
 	if err != nil {
 		return false, false, err
 	}
-	hash, err := h.parse(text)
-	if text == "" || err != nil {
-		h.newHash(password)
+	forms := formsOf(password)
+	hash, err := h.config.parse(text)
+	if hash == nil {
+		h.fail(forms, nil, 0)
 		return false, false, err
 	}
-	if hash.memory > h.config.Memory {
+	if hash.needs() > turn {
 		// This hash needs a larger part of the budget. The smaller part is released
 		// first: callers that hold one and wait for another could wait for ever.
 		release()
 		release = func() {}
-		bigger, err := h.waitForTurn(ctx, hash.memory)
+		bigger, err := h.waitForTurn(ctx, hash.needs())
 		if err != nil {
 			return false, false, err
 		}
 		release = bigger
 	}
-	outdated = hash.memory != h.config.Memory || hash.iterations != h.config.Iterations ||
-		hash.parallelism != h.config.Parallelism || len(hash.salt) != saltBytes || len(hash.key) != keyBytes
-	return subtle.ConstantTimeCompare(hash.derive(password), hash.key) == 1, outdated, nil
+	start := time.Now()
+	for i, form := range forms {
+		if hash.matches(form) {
+			return true, i > 0 || !h.isCurrent(hash), nil
+		}
+	}
+	h.fail(forms, hash, time.Since(start))
+	return false, false, nil
 }
 
-// parse parses a stored hash and refuses one that costs too much. The caller handles an
-// empty one.
-func (h *Hasher) parse(text string) (phc, error) {
-	if text == "" {
-		return phc{}, nil
+// formsOf returns the password in Unicode NFC, and as it is where that differs.
+func formsOf(password string) []string {
+	prepared := norm.NFC.String(password)
+	if prepared == password {
+		return []string{prepared}
 	}
-	hash, err := parsePHC(text)
-	if err == nil && (hash.memory > h.config.MaxMemory || hash.iterations > h.config.MaxIterations || hash.parallelism > h.config.MaxParallelism) {
-		err = ErrTooCostly
-	}
-	return hash, err
+	return []string{prepared, password}
+}
+
+// isCurrent reports whether the hash is what Hash makes now.
+func (h *Hasher) isCurrent(hash storedHash) bool {
+	p, ours := hash.(*phc)
+	return ours && p.memory == h.config.Memory && p.iterations == h.config.Iterations &&
+		p.parallelism == h.config.Parallelism && len(p.salt) == saltBytes && len(p.key) == keyBytes
 }
 
 // newHash returns a hash with a new salt. The caller must have its turn.
-func (h *Hasher) newHash(password string) string {
-	hash := phc{
+func (h *Hasher) newHash(password string) *phc {
+	hash := &phc{
 		memory:      h.config.Memory,
 		iterations:  h.config.Iterations,
 		parallelism: h.config.Parallelism,
@@ -188,17 +281,16 @@ func (h *Hasher) newHash(password string) string {
 		key:         make([]byte, keyBytes),
 	}
 	rand.Read(hash.salt) // never fails
+	start := time.Now()
 	hash.key = hash.derive(password)
-	return hash.String()
-}
-
-func (p *phc) derive(password string) []byte {
-	return argon2.IDKey([]byte(password), p.salt, p.iterations, p.memory, p.parallelism, uint32(len(p.key)))
+	h.learn(time.Since(start))
+	return hash
 }
 
 // waitForTurn waits until a hash of this much memory, in KiB, may run.
 func (h *Hasher) waitForTurn(ctx context.Context, memory uint32) (release func(), err error) {
-	weight := max(int64(memory), h.minWeight)
+	// A scrypt hash of MaxMemory needs a little more than that for its ends.
+	weight := min(max(int64(memory), h.minWeight), int64(h.config.Budget))
 	if !h.budget.TryAcquire(weight) {
 		if h.waiting.Add(1) > int64(h.config.MaxWaiting) {
 			h.waiting.Add(-1)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -88,7 +89,7 @@ func TestVerifyRefusesHash(t *testing.T) {
 		hash string
 		want error
 	}{
-		"bcrypt":               {"$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy", password.ErrHash},
+		"md5-crypt":            {"$1$5pZSV9va$azfrPr6af3Fc7dLblQXVa0", password.ErrHash},
 		"argon2i":              {replace("argon2id", "argon2i"), password.ErrHash},
 		"version":              {replace("v=19", "v=16"), password.ErrHash},
 		"order":                {replace("m=8,t=1", "t=1,m=8"), password.ErrHash},
@@ -207,20 +208,22 @@ func TestVerifyLooksUpInItsTurn(t *testing.T) {
 	assert.NoError(t, err, "the turn came back")
 }
 
-// TestVerifyBiggerHash checks a stored hash that needs more memory than a new one. While it
+// TestVerifyBiggerHash checks stored hashes that need more memory than a new one. While one
 // waits for the larger part of the budget, it holds no smaller one.
 func TestVerifyBiggerHash(t *testing.T) {
 	big := newHasher(t, password.Config{Memory: 64, Iterations: 1})
-	hash, err := big.Hash(t.Context(), "secret")
+	hash, err := big.Hash(t.Context(), "correct horse")
 	require.NoError(t, err)
 	small := newHasher(t, password.Config{Memory: 8, Iterations: 1, MaxMemory: 64, Budget: 64})
 	var all sync.WaitGroup
-	for range 16 {
-		all.Go(func() {
-			match, outdated, err := small.Verify(t.Context(), "secret", stored(hash))
-			assert.NoError(t, err)
-			assert.True(t, match && outdated)
-		})
+	for range 8 {
+		for _, hash := range []string{hash, scryptOf64KiB} {
+			all.Go(func() {
+				match, outdated, err := small.Verify(t.Context(), "correct horse", stored(hash))
+				assert.NoError(t, err)
+				assert.True(t, match && outdated)
+			})
+		}
 	}
 	all.Wait()
 }
@@ -254,19 +257,33 @@ func TestHashingLeavesACore(t *testing.T) {
 }
 
 func TestConfigurationErrorsNameEachField(t *testing.T) {
-	_, err := password.New(password.Config{Memory: 7, MaxMemory: 6, Budget: 5, MaxWaiting: -1})
-	for _, field := range []string{"Memory", "MaxMemory", "Budget", "MaxWaiting"} {
+	_, err := password.New(password.Config{
+		Memory: 7, MaxMemory: 6, Budget: 5, MaxWaiting: -1, MaxBcryptCost: 32, MaxPBKDF2Iterations: -1, OldHash: "$1$",
+	})
+	for _, field := range []string{"Memory", "MaxMemory", "Budget", "MaxWaiting", "MaxBcryptCost", "MaxPBKDF2Iterations", "OldHash"} {
 		assert.ErrorContains(t, err, field)
 	}
 }
 
 func FuzzVerify(f *testing.F) {
-	hasher := newHasher(f, password.Config{Memory: 8, Iterations: 1, MaxMemory: 64, MaxIterations: 2, MaxParallelism: 2})
+	hasher := newHasher(f, password.Config{
+		Memory: 8, Iterations: 1, MaxMemory: 64, MaxIterations: 2, MaxParallelism: 2, MaxBcryptCost: 4, MaxPBKDF2Iterations: 10,
+	})
 	f.Add("$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc")
 	f.Add("$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc")
+	for _, known := range knownHashes {
+		f.Add(known.hash)
+		f.Add(strings.Replace(known.hash, "$1000$", "$10$", 1))
+	}
 	f.Fuzz(func(t *testing.T, hash string) {
-		if match, _, _ := hasher.Verify(context.Background(), "secret", stored(hash)); match {
-			require.True(t, strings.HasPrefix(hash, "$argon2id$"))
+		match, outdated, err := hasher.Verify(context.Background(), "correct horse", stored(hash))
+		if !match {
+			return
 		}
+		require.NoError(t, err)
+		require.Equal(t, !strings.HasPrefix(hash, "$argon2id$v=19$m=8,t=1,p=1$"), outdated)
+		require.True(t, slices.ContainsFunc(knownHashes, func(known knownHash) bool {
+			return strings.HasPrefix(hash, known.hash[:strings.LastIndexAny(known.hash[:8], "$_-")+1])
+		}), hash)
 	})
 }

@@ -1,0 +1,60 @@
+package password
+
+import (
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestFailedLoginLacksTheRestOfANewHash(t *testing.T) {
+	var h Hasher
+	assert.Equal(t, 2.0, h.lacking(2, time.Minute), "nobody knows the time of a new hash yet")
+	h.learn(100 * time.Millisecond)
+	for _, test := range []struct {
+		forms int
+		spent time.Duration
+		want  float64
+	}{
+		{1, 0, 1},
+		{1, 25 * time.Millisecond, 0.75},
+		{1, 100 * time.Millisecond, 0},
+		{1, time.Second, 0},
+		{2, 50 * time.Millisecond, 1.5},
+		{2, 200 * time.Millisecond, 0},
+	} {
+		assert.InDelta(t, test.want, h.lacking(test.forms, test.spent), 1e-9, "%+v", test)
+	}
+	for range 100 {
+		h.learn(200 * time.Millisecond)
+	}
+	assert.InDelta(t, 0.5, h.lacking(1, 100*time.Millisecond), 0.01, "the last ones weigh most")
+	h.learn(-time.Hour) // a clock that went back
+	assert.Zero(t, h.lacking(1, time.Second))
+}
+
+// TestFailedLoginOfCheapHashIsToppedUp takes the memory of a hash for its work.
+func TestFailedLoginOfCheapHashIsToppedUp(t *testing.T) {
+	h, err := New(Config{Memory: 4096, Iterations: 2})
+	require.NoError(t, err)
+	for name, hash := range map[string]string{
+		"bcrypt":        "$2a$04$dIf.ZbFUovdYwX3EZpCuru6sQHOmKjaCOUfo9RbKGhXyAIyylLGyq",
+		"pbkdf2":        "pbkdf2_sha1$1000$seaSALT12$6EQztTp6bFzr1qcQc7i2VXwee4o=",
+		"scrypt":        "$scrypt$ln=4,r=8,p=1$KCWEkJISovQ+Z0yJ8Z7T2g$d5mZenf4Z/MlBO7+IpZ1BcwfR5fuvkiBgq16Pqy1MGE",
+		"small wrapped": "$argon2id-sha224$v=19$m=64,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$MCyRpM1kngsaS8BfI5LBIvUcuJWk4g29xArlNsna6n8",
+		"small argon2":  "$argon2id$v=19$m=64,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$MCyRpM1kngsaS8BfI5LBIvUcuJWk4g29xArlNsna6n8",
+	} {
+		for usual, want := range map[time.Duration]int{time.Hour: 4096, time.Nanosecond: 0} {
+			h.usual.Store(int64(usual))
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			match, _, err := h.Verify(t.Context(), "guess", func() (string, error) { return hash, nil })
+			runtime.ReadMemStats(&after)
+			require.NoError(t, err)
+			require.False(t, match)
+			assert.InDelta(t, want, (after.TotalAlloc-before.TotalAlloc)/1024, 512, "%s, a new hash takes %v", name, usual)
+		}
+	}
+}
