@@ -91,13 +91,14 @@ const (
 	maxMaxSessions   = 1000
 )
 
-// PasswordHasher hashes and verifies passwords. *[password.Hasher] is the usual one.
-// Write your own to accept hashes of another kind, for example those of accounts that
-// moved in from another system.
+// PasswordHasher hashes and verifies passwords. *[password.Hasher] is the usual one. It
+// also verifies the common hashes of other systems. Write your own to accept hashes of yet
+// another kind.
 //
 // Implementations are safe for concurrent use, and stop waiting when the context ends.
-// Passwords arrive in Unicode NFC, with 1 to 1,024 bytes. An error that is not named
-// here counts as an outage: Accounts returns it wrapped in [ErrUnavailable].
+// Passwords have 1 to 1,024 bytes of UTF-8. Hash gets them in Unicode NFC, and Verify as
+// they were typed. An error that is not named here counts as an outage: Accounts returns
+// it wrapped in [ErrUnavailable].
 type PasswordHasher interface {
 	// Hash returns the hash of a password, which is never empty. It returns an error
 	// that matches [ErrInvalid] for a password that it cannot hash, for example one
@@ -106,6 +107,10 @@ type PasswordHasher interface {
 
 	// Verify reports whether the password matches the stored hash, and whether that
 	// hash is outdated and should be replaced.
+	//
+	// Verify must bring the password to Unicode NFC for a hash that Hash made. For a hash
+	// of another system, it can try the password as it was typed as well: most systems
+	// hash it so.
 	//
 	// Verify calls stored exactly once to get the hash, and returns an error of
 	// stored as it is. stored looks up the account. If Verify has to wait for a turn

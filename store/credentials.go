@@ -102,13 +102,12 @@ func (a *Accounts) withPassword(ctx context.Context, id ID, currentPassword stri
 }
 
 func (a *Accounts) verifyAnd(ctx context.Context, id ID, currentPassword string, do func(verified *Account) error) error {
-	prepared, err := preparePassword(currentPassword)
-	if err != nil {
+	if _, err := preparePassword(currentPassword); err != nil {
 		return &CredentialsError{AccountID: id, Err: err}
 	}
 	for attempt := 1; ; attempt++ {
 		var missing error
-		verified, _, err := a.checkPassword(ctx, prepared, func() (account *Account, err error) {
+		verified, _, err := a.checkPassword(ctx, currentPassword, func() (account *Account, err error) {
 			account, err = a.backend.FindByID(ctx, id)
 			if errors.Is(err, ErrNotFound) {
 				missing = err

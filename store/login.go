@@ -95,7 +95,7 @@ func (a *Accounts) VerifyPassword(ctx context.Context, username, pass string) (*
 		return nil, &CredentialsError{Err: err}
 	}
 	for attempt := 1; ; attempt++ {
-		account, outdated, err := a.checkPassword(ctx, prepared, func() (*Account, error) {
+		account, outdated, err := a.checkPassword(ctx, pass, func() (*Account, error) {
 			return a.findByUsername(ctx, username)
 		})
 		if err != nil {
@@ -123,11 +123,11 @@ func (a *Accounts) findByUsername(ctx context.Context, username string) (*Accoun
 	return a.FindByName(ctx, username)
 }
 
-// checkPassword checks a prepared password of the account that find returns. See
-// PasswordHasher.Verify for when it calls find.
-func (a *Accounts) checkPassword(ctx context.Context, prepared string, find func() (*Account, error)) (account *Account, outdated bool, err error) {
+// checkPassword checks a password, as it was typed, of the account that find returns. The
+// caller has found that it can be prepared. See PasswordHasher.Verify for when it calls find.
+func (a *Accounts) checkPassword(ctx context.Context, pass string, find func() (*Account, error)) (account *Account, outdated bool, err error) {
 	var lookUp error
-	match, outdated, err := a.passwords.Verify(ctx, prepared, func() (string, error) {
+	match, outdated, err := a.passwords.Verify(ctx, pass, func() (string, error) {
 		account, lookUp = find()
 		if errors.Is(lookUp, ErrNotFound) || errors.Is(lookUp, ErrInvalid) {
 			account, lookUp = &Account{}, nil // its empty hash takes as long and matches nothing
