@@ -71,7 +71,8 @@ func TestPasswordPolicyRules(t *testing.T) {
 		{"543210987654321", PasswordPolicy{}, PasswordCommon},
 		{"12345678987654321", PasswordPolicy{}, PasswordCommon},
 		{"abcdefghijklmno", PasswordPolicy{}, PasswordCommon},
-		{"uvwxyzabcdefghi", PasswordPolicy{}, PasswordCommon},
+		{"xyzabcdefghijkl", PasswordPolicy{}, PasswordCommon}, // in a circle
+		{"qwertyuqwertyuq", PasswordPolicy{}, PasswordCommon}, // a row, and its repetition is cut off
 		{"QWERTYuiopasdfg", PasswordPolicy{}, PasswordCommon},
 		{"qwertzuiopasdfg", PasswordPolicy{}, PasswordCommon},
 		{"azertyuiopqsdfg", PasswordPolicy{}, PasswordCommon},

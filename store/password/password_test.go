@@ -265,6 +265,16 @@ func TestConfigurationErrorsNameEachField(t *testing.T) {
 	}
 }
 
+// TestOldHashIsOfAnotherSystem: the work of a new hash is done anyway.
+func TestOldHashIsOfAnotherSystem(t *testing.T) {
+	ours, err := newHasher(t, cheap).Hash(t.Context(), "secret")
+	require.NoError(t, err)
+	for _, old := range []string{ours, "malformed", "$2a$15$dIf.ZbFUovdYwX3EZpCuru6sQHOmKjaCOUfo9RbKGhXyAIyylLGyq"} {
+		_, err := password.New(password.Config{OldHash: old})
+		assert.ErrorContains(t, err, "OldHash", old)
+	}
+}
+
 func FuzzVerify(f *testing.F) {
 	hasher := newHasher(f, password.Config{
 		Memory: 8, Iterations: 1, MaxMemory: 64, MaxIterations: 2, MaxParallelism: 2, MaxBcryptCost: 4, MaxPBKDF2Iterations: 10,
