@@ -78,7 +78,7 @@ func (a *Accounts) create(ctx context.Context, wanted NewAccount, check password
 	var nameError, emailError error
 	account.Name, nameError = PrepareName(wanted.Name)
 	account.EmailKey, emailError = PrepareEmail(wanted.Email)
-	prepared, passwordError := wanted.password()
+	prepared, passwordError := wanted.password(&a.policy)
 	problems := []error{nameError, emailError, passwordError, checkPhone(wanted.Phone)}
 	for _, group := range wanted.Groups {
 		problems = append(problems, checkGroup(group))
@@ -104,7 +104,7 @@ func (a *Accounts) create(ctx context.Context, wanted NewAccount, check password
 }
 
 // password returns the prepared password, or an empty text if there is none to hash.
-func (n *NewAccount) password() (prepared string, err error) {
+func (n *NewAccount) password(policy *PasswordPolicy) (prepared string, err error) {
 	set := 0
 	for _, isSet := range []bool{n.Password != "", n.PasswordHash != "", n.NoPassword} {
 		if isSet {
@@ -115,7 +115,7 @@ func (n *NewAccount) password() (prepared string, err error) {
 	case set != 1:
 		return "", &InvalidError{"password", "exactly one of Password, PasswordHash and NoPassword must be set"}
 	case n.Password != "":
-		return preparePassword(n.Password)
+		return policy.prepare(n.Password)
 	}
 	return "", checkHash(n.PasswordHash)
 }

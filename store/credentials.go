@@ -18,7 +18,7 @@ type credentials struct {
 
 // newCredentials checks and hashes a new password of an account.
 func (a *Accounts) newCredentials(ctx context.Context, account *Account, newPassword string) (credentials, error) {
-	prepared, err := preparePassword(newPassword)
+	prepared, err := a.policy.prepare(newPassword)
 	if err != nil {
 		return credentials{}, err
 	}

@@ -93,16 +93,34 @@ func (p *PasswordPolicy) problems() (problems []string) {
 	return problems
 }
 
+// prepare does what preparePassword does, for a new password. A user who gives none, or one
+// that is far too long, gets a *PasswordError as for any other length.
+func (p *PasswordPolicy) prepare(password string) (string, error) {
+	switch {
+	case password == "":
+		return "", p.tooShort()
+	case len(password) > maxPasswordBytes:
+		return "", errTooLong
+	}
+	return preparePassword(password)
+}
+
+func (p *PasswordPolicy) tooShort() error {
+	return &PasswordError{Reason: PasswordTooShort, Text: fmt.Sprintf(
+		"must have at least %d characters: take several words that do not belong together", p.MinLength)}
+}
+
+var errTooLong = &PasswordError{Reason: PasswordTooLong, Text: fmt.Sprintf("must have at most %d characters", maxPasswordLength)}
+
 // check returns a *PasswordError for a prepared password that the account may not have.
 // The name and the e-mail are prepared as well. Either may be empty.
 func (p *PasswordPolicy) check(ctx context.Context, prepared, name, emailKey string) error {
 	length := utf8.RuneCountInString(prepared)
 	switch {
 	case length < p.MinLength:
-		return &PasswordError{Reason: PasswordTooShort, Text: fmt.Sprintf(
-			"must have at least %d characters: take several words that do not belong together", p.MinLength)}
+		return p.tooShort()
 	case length > maxPasswordLength:
-		return &PasswordError{Reason: PasswordTooLong, Text: fmt.Sprintf("must have at most %d characters", maxPasswordLength)}
+		return errTooLong
 	}
 	folded := foldCase(prepared)
 	switch {

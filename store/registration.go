@@ -108,6 +108,9 @@ func (a *Accounts) ConfirmRegistration(ctx context.Context, confirmation Registr
 	if err := a.registrationIsOpen(ctx, allows); err != nil {
 		return nil, err
 	}
+	if _, err := a.policy.prepare(confirmation.Password); err != nil {
+		return nil, err // an empty one would look to Create as if the program had set none
+	}
 	wanted := NewAccount{
 		ID: allows.AccountID, Name: allows.Name, Email: allows.Email, Phone: allows.Phone, Password: confirmation.Password,
 	}

@@ -1,0 +1,139 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/store"
+)
+
+// withPassword are the calls that ask for the current password.
+var withPassword = map[string]func(t testing.TB, k *lifeKit, id store.ID, current string) error{
+	"password": func(t testing.TB, k *lifeKit, id store.ID, current string) error {
+		return k.changePassword(t.Context(), id, current, newSecret)
+	},
+	"e-mail": func(t testing.TB, k *lifeKit, id store.ID, current string) error {
+		return k.StartEmailChange(t.Context(), id, store.EmailChange{Email: "new@example.org", CurrentPassword: current})
+	},
+	"removal": func(t testing.TB, k *lifeKit, id store.ID, current string) error {
+		return k.RemoveWithPassword(t.Context(), id, current)
+	},
+}
+
+func TestCurrentPasswordIsAskedFor(t *testing.T) {
+	for name, call := range withPassword {
+		t.Run(name, func(t *testing.T) {
+			k := newLifeKit(t, store.Config{})
+			account := k.create(t, "ada")
+			for _, wrong := range []string{"", "wrong", "\xff", secret + " "} {
+				require.ErrorIs(t, call(t, k, account.ID, wrong), store.ErrCredentials)
+			}
+			assert.Equal(t, account, k.find(t, account.ID), "nothing has changed")
+			assert.Empty(t, k.take(), "nothing is mailed")
+			assert.ErrorIs(t, call(t, k, store.NewID(), secret), store.ErrNotFound)
+			robot, err := k.Create(t.Context(), store.NewAccount{Name: "robot", Email: "robot@example.org", NoPassword: true})
+			require.NoError(t, err)
+			assert.ErrorIs(t, call(t, k, robot.ID, ""), store.ErrCredentials)
+			assert.NoError(t, call(t, k, account.ID, secret))
+		})
+	}
+}
+
+// TestCurrentPasswordIsThrottled checks that all calls that ask for it have one count.
+func TestCurrentPasswordIsThrottled(t *testing.T) {
+	for name, call := range withPassword {
+		t.Run(name, func(t *testing.T) {
+			k := newLifeKit(t, store.Config{Throttle: store.Throttle{FreeFailures: 3}})
+			account, other := k.create(t, "ada"), k.create(t, "grace")
+			for _, wrong := range withPassword {
+				require.ErrorIs(t, wrong(t, k, account.ID, "wrong"), store.ErrCredentials)
+			}
+			err := call(t, k, account.ID, secret)
+			var throttled *store.ThrottledError
+			require.ErrorAs(t, err, &throttled, "the right password is not looked at")
+			assert.Equal(t, time.Second, throttled.RetryAfter)
+			assert.False(t, throttled.Mails)
+			assert.NoError(t, call(t, k, other.ID, secret), "another account has another count")
+			assert.True(t, k.passwordIs(t, "ada", secret))
+			k.now = k.now.Add(time.Second)
+			assert.NoError(t, call(t, k, account.ID, secret))
+		})
+	}
+}
+
+func TestUnblockForgetsChecksOfTheCurrentPassword(t *testing.T) {
+	k := newLifeKit(t, store.Config{Throttle: store.Throttle{FreeFailures: 1}})
+	account := k.create(t, "ada")
+	require.ErrorIs(t, k.changePassword(t.Context(), account.ID, "wrong", newSecret), store.ErrCredentials)
+	require.ErrorIs(t, k.changePassword(t.Context(), account.ID, secret, newSecret), store.ErrThrottled)
+	require.NoError(t, k.Unblock(t.Context(), account.ID))
+	assert.NoError(t, k.changePassword(t.Context(), account.ID, secret, newSecret))
+}
+
+func TestOwnerChangesPassword(t *testing.T) {
+	k := newLifeKit(t, store.Config{})
+	account := k.create(t, "ada")
+	old := k.login(t, account)
+	k.now = k.now.Add(time.Minute)
+	state, err := k.ChangePassword(t.Context(), account.ID, secret, newSecret, store.NewSession{ClientID: "web", Address: "192.0.2.1", UserAgent: "x"})
+	require.NoError(t, err)
+	changed := k.find(t, account.ID)
+	require.Len(t, changed.Sessions, 1, "every other session has ended")
+	assert.Equal(t, state.Session, changed.Sessions[0])
+	assert.Equal(t, []string{"web", "192.0.2.1", "x"}, []string{state.Session.ClientID, state.Session.Address, state.Session.UserAgent})
+	assert.Equal(t, k.now, changed.Modified)
+	assert.Equal(t, k.now, changed.LastAction)
+	_, err = k.FindBySession(t.Context(), old)
+	assert.ErrorIs(t, err, store.ErrSessionEnded)
+	_, err = k.FindBySession(t.Context(), store.SessionRef{AccountID: account.ID, SessionID: state.Session.ID, Generation: 1})
+	assert.NoError(t, err)
+	assert.True(t, k.passwordIs(t, "ada", newSecret))
+	assert.False(t, k.passwordIs(t, "ada", secret))
+	assert.Equal(t, "ada@example.org", k.mail(t, store.MailPasswordChanged).To)
+}
+
+// TestPolicyOfNewPasswords checks every call that sets one.
+func TestPolicyOfNewPasswords(t *testing.T) {
+	for name, set := range map[string]func(t testing.TB, k *lifeKit, id store.ID, password string) error{
+		"ChangePassword": func(t testing.TB, k *lifeKit, id store.ID, password string) error {
+			return k.changePassword(t.Context(), id, secret, password)
+		},
+		"SetPassword": func(t testing.TB, k *lifeKit, id store.ID, password string) error {
+			return k.SetPassword(t.Context(), id, password)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newLifeKit(t, store.Config{})
+			account := k.create(t, "ada")
+			for pass, reason := range refusedPasswords("ada") {
+				requireReason(t, set(t, k, account.ID, pass), reason)
+			}
+			assert.Equal(t, account, k.find(t, account.ID))
+			assert.Empty(t, k.take())
+			assert.NoError(t, set(t, k, account.ID, newSecret))
+		})
+	}
+}
+
+// TestPolicySeesTheNewName checks a change of name and password in one call.
+func TestPolicySeesTheNewName(t *testing.T) {
+	k := newLifeKit(t, store.Config{})
+	account := k.create(t, "ada")
+	name, pass := "nine-kettles-sing", "nine-kettles-sing-x"
+	_, err := k.Change(t.Context(), account.ID, store.Changes{Name: &name, Password: &pass})
+	requireReason(t, err, store.PasswordPersonal)
+	assert.Equal(t, account, k.find(t, account.ID))
+}
+
+func TestRemovedAccountIsGone(t *testing.T) {
+	k := newLifeKit(t, store.Config{})
+	account := k.create(t, "ada")
+	ref := k.login(t, account)
+	require.NoError(t, k.RemoveWithPassword(t.Context(), account.ID, secret))
+	_, err := k.FindBySession(t.Context(), ref)
+	assert.ErrorIs(t, err, store.ErrNotFound)
+	k.create(t, "ada") // the name and the e-mail are free
+}
