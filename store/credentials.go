@@ -48,8 +48,8 @@ func (a *Accounts) SetPassword(ctx context.Context, id ID, newPassword string) e
 // logged in, and everybody else is out.
 //
 // It returns an error that matches [ErrCredentials] if the current password is wrong, a
-// *[ThrottledError] if too many checks have failed, see Config.Throttle, and a
-// *[PasswordError] for a new password that is refused.
+// *[ThrottledError] if too many checks have failed, see Config.Throttle, [ErrDisabled], and
+// a *[PasswordError] for a new password that is refused.
 func (a *Accounts) ChangePassword(ctx context.Context, id ID, currentPassword, newPassword string, start NewSession) (*SessionState, error) {
 	session := a.newSession(start)
 	state := &SessionState{Session: session}
@@ -117,8 +117,11 @@ func (a *Accounts) verifyAnd(ctx context.Context, id ID, currentPassword string,
 		if missing != nil {
 			return missing
 		}
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case verified.Disabled:
+			return ErrDisabled
 		}
 		err = do(verified)
 		switch {

@@ -20,7 +20,8 @@ type EmailChange struct {
 // mail that says so, and no code. StartEmailChange does not tell the difference.
 //
 // It returns an error that matches [ErrInvalid] or [ErrCredentials], a *[ThrottledError] if
-// too many passwords were wrong or too many mails were asked for, or [ErrNoMailer].
+// too many passwords were wrong or too many mails were asked for, [ErrDisabled], or
+// [ErrNoMailer].
 func (a *Accounts) StartEmailChange(ctx context.Context, id ID, wanted EmailChange) error {
 	emailKey, err := PrepareEmail(wanted.Email)
 	if err != nil {
