@@ -70,7 +70,9 @@ func (a *Accounts) create(ctx context.Context, wanted NewAccount, check password
 		ID: wanted.ID, Email: wanted.Email, Phone: wanted.Phone, PasswordHash: wanted.PasswordHash,
 		Created: now, Modified: now, LastAction: now,
 		Groups: []string{}, Sessions: []Session{},
-		Format: RecordFormat,
+		// Not 0: the codes of an account that had the same id must not be good for this one.
+		CredentialsVersion: newRotationID(),
+		Format:             RecordFormat,
 	}
 	if account.ID == NilID {
 		account.ID = NewID()

@@ -114,6 +114,27 @@ func TestMailWorkThatRunsAgain(t *testing.T) {
 	assert.ErrorIs(t, err, store.ErrCode)
 }
 
+// TestCodesDieWithTheirAccount checks an account that is removed and then made again, with the
+// same id, by another code of its registration. It has nothing to do with the old one.
+func TestCodesDieWithTheirAccount(t *testing.T) {
+	k := newLifeKit(t, store.Config{})
+	require.NoError(t, k.StartRegistration(t.Context(), store.Registration{Name: "ada", Email: "ada@example.org"}))
+	work := k.take()
+	first, err := work[0](t.Context())
+	require.NoError(t, err)
+	second, err := work[0](t.Context())
+	require.NoError(t, err)
+	old, err := k.confirm(t, first.Code, "")
+	require.NoError(t, err)
+	reset, email := k.resetCode(t, "ada@example.org"), k.emailCode(t, old.ID, "new@example.org")
+	require.NoError(t, k.Remove(t.Context(), old.ID))
+	again, err := k.confirm(t, second.Code, "")
+	require.NoError(t, err)
+	require.Equal(t, old.ID, again.ID)
+	assert.ErrorIs(t, k.reset(t, reset), store.ErrCode)
+	assert.ErrorIs(t, k.ConfirmEmailChange(t.Context(), again.ID, email), store.ErrCode)
+}
+
 func TestRegistrationNamesEachWrongField(t *testing.T) {
 	k := newLifeKit(t, store.Config{RegistrationDomains: []string{"Example.org", "bücher.example"}})
 	for name, test := range map[string]struct {
