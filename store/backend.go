@@ -67,6 +67,12 @@ type Backend interface {
 	// Delete removes a record. It returns ErrNotFound if there is none.
 	Delete(ctx context.Context, id ID) error
 
+	// List returns some of the accounts in order of a key, which list.By names. Each call
+	// reads a bounded number of records through an index, so that a large table can be
+	// read in pages. It returns fewer than list.Limit accounts only at the end. An
+	// account that is changed while pages are read may be missing, or be in two pages.
+	List(ctx context.Context, list List) ([]*Account, error)
+
 	// UpdateRecord does for the small record of a key what Update does for accounts,
 	// ErrUnchanged included. change gets a Record without a Value if there is none, or
 	// if it has expired at the time now. If change leaves the Value empty, the record
@@ -75,6 +81,29 @@ type Backend interface {
 
 	// Ping returns nil if the backend can do its work now.
 	Ping(ctx context.Context) error
+}
+
+// ListKey is the key that [Backend.List] orders accounts by.
+type ListKey int
+
+// The keys.
+const (
+	ListByID    ListKey = iota // every account, by ID
+	ListByName                 // those whose Name begins with List.Match, by Name
+	ListByEmail                // those whose EmailKey begins with List.Match, by EmailKey
+	ListByGroup                // those in the group List.Match, by ID
+)
+
+// List says which accounts [Backend.List] returns. Keys are compared byte for byte.
+type List struct {
+	By    ListKey
+	Match string
+	// After is the key of the last account of the page before: its ID in the form of
+	// ID.Hex, its Name or its EmailKey. If it is empty, the list starts at its
+	// beginning. That account need not exist any more.
+	After string
+	// Limit is how many accounts to return at most. It is at least 1.
+	Limit int
 }
 
 // Record is a small piece of data that expires, such as a counter.

@@ -64,7 +64,8 @@ func (e *ExistsError) Is(target error) bool { return target == ErrExists }
 // InvalidError means that a value cannot be stored. Its text does not repeat the
 // value.
 type InvalidError struct {
-	// Field is "name", "email", "phone", "password" or "group".
+	// Field is "name", "email", "phone", "password" or "group", or "after" or "limit" of a
+	// listing.
 	Field string
 	// Reason says what the value must look like.
 	Reason string

@@ -21,6 +21,14 @@ func (b knownFormats) FindByEmail(ctx context.Context, emailKey string) (*Accoun
 	return checkFormat(b.Backend.FindByEmail(ctx, emailKey))
 }
 
+func (b knownFormats) List(ctx context.Context, list List) ([]*Account, error) {
+	found, err := b.Backend.List(ctx, list)
+	for i := 0; err == nil && i < len(found); i++ {
+		_, err = checkFormat(found[i], nil)
+	}
+	return found, err
+}
+
 func (b knownFormats) Update(ctx context.Context, id ID, change func(*Account) error) error {
 	return b.Backend.Update(ctx, id, func(account *Account) error {
 		if _, err := checkFormat(account, nil); err != nil {

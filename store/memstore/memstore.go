@@ -5,6 +5,8 @@ package memstore
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -190,6 +192,47 @@ func (s *Store) claim(id store.ID, oldName, newName, oldEmail, newEmail string) 
 		s.byEmail[newEmail] = id
 	}
 	return nil
+}
+
+// List is as [store.Backend] says, except that it looks at every account.
+func (s *Store) List(ctx context.Context, list store.List) ([]*store.Account, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	type entry struct {
+		key     string
+		account *store.Account
+	}
+	var page []entry
+	for i := range s.shards {
+		shard := &s.shards[i]
+		shard.RLock()
+		for _, account := range shard.accounts {
+			if key, listed := keyOf(account, list); listed && key > list.After {
+				page = append(page, entry{key, account})
+			}
+		}
+		shard.RUnlock()
+	}
+	slices.SortFunc(page, func(a, b entry) int { return strings.Compare(a.key, b.key) })
+	accounts := make([]*store.Account, 0, min(len(page), list.Limit))
+	for _, e := range page[:cap(accounts)] {
+		accounts = append(accounts, e.account)
+	}
+	return accounts, nil
+}
+
+// keyOf returns the key of an account in a list, and whether the list has it.
+func keyOf(account *store.Account, list store.List) (key string, listed bool) {
+	switch list.By {
+	case store.ListByName:
+		return account.Name, strings.HasPrefix(account.Name, list.Match)
+	case store.ListByEmail:
+		return account.EmailKey, strings.HasPrefix(account.EmailKey, list.Match)
+	case store.ListByGroup:
+		return account.ID.Hex(), account.InGroup(list.Match)
+	}
+	return account.ID.Hex(), true
 }
 
 // UpdateRecord is as [store.Backend] says. change runs once, under a lock. Each call
