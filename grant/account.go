@@ -44,6 +44,11 @@ type SessionView struct {
 	Current bool `json:"current"`
 }
 
+// SessionList is the answer that lists sessions.
+type SessionList struct {
+	Sessions []SessionView `json:"sessions"`
+}
+
 // ViewSessions returns the views of sessions. current is the id of the session of whoever
 // asks.
 func ViewSessions(sessions []store.Session, current string) []SessionView {

@@ -62,6 +62,14 @@ const (
 	// EventPasswordReset: the password was set with a code from a mail.
 	EventPasswordReset EventType = "password_reset"
 	EventEmailChanged  EventType = "email_changed"
+
+	// The events of administrators. Reason names the group, or the client of the tokens.
+	EventGroupAdded       EventType = "group_added"
+	EventGroupRemoved     EventType = "group_removed"
+	EventAccountUnblocked EventType = "account_unblocked"
+	EventTokensIssued     EventType = "tokens_issued"
+	EventBackupMade       EventType = "backup_made"
+	EventBackupFailed     EventType = "backup_failed"
 )
 
 // Event is something that happened. It holds no password and no token. It holds no
@@ -114,7 +122,8 @@ func superseded(ref store.SessionRef) Event {
 func (e *Event) level() slog.Level {
 	switch e.Type {
 	case EventLoginFailed, EventLoginThrottled, EventLoginRefused, EventIssueFailed, EventRefreshTokenReused, EventRefreshFailed,
-		EventSessionEvicted, EventPasswordCheckFailed, EventPasswordCheckThrottled, EventMailThrottled:
+		EventSessionEvicted, EventPasswordCheckFailed, EventPasswordCheckThrottled, EventMailThrottled,
+		EventBackupFailed:
 		return slog.LevelWarn
 	}
 	return slog.LevelInfo

@@ -54,6 +54,7 @@ const (
 	ProblemWrongPassword  ProblemType = "urn:oauthsv:problem:wrong-password"
 	ProblemNotFound       ProblemType = "urn:oauthsv:problem:not-found"
 	ProblemTaken          ProblemType = "urn:oauthsv:problem:taken"
+	ProblemLastAdmin      ProblemType = "urn:oauthsv:problem:last-admin"
 	ProblemDisabled       ProblemType = "urn:oauthsv:problem:disabled"
 	ProblemRefusedValue   ProblemType = "urn:oauthsv:problem:refused-value"
 	ProblemRefusedRequest ProblemType = "urn:oauthsv:problem:refused-request"
@@ -71,6 +72,7 @@ func ProblemOf(err error) *Problem {
 		password  *store.PasswordError
 		exists    *store.ExistsError
 		throttled *store.ThrottledError
+		refused   *Error
 	)
 	switch {
 	case errors.As(err, &already):
@@ -104,6 +106,11 @@ func ProblemOf(err error) *Problem {
 			Type: ProblemWrongPassword, Title: "the current password is wrong", Status: http.StatusForbidden,
 			Field: "current_password", Err: err,
 		}
+	case errors.Is(err, store.ErrLastAdmin):
+		return &Problem{
+			Type: ProblemLastAdmin, Title: "the last administrator must stay", Status: http.StatusConflict,
+			Detail: "put another account into the group first", Err: err,
+		}
 	case errors.Is(err, store.ErrDisabled):
 		return &Problem{
 			Type: ProblemDisabled, Title: "the account is disabled", Status: http.StatusConflict, Err: err,
@@ -111,6 +118,11 @@ func ProblemOf(err error) *Problem {
 	case store.Refused(err):
 		return &Problem{
 			Type: ProblemNotFound, Title: "no such account or session", Status: http.StatusNotFound, Err: err,
+		}
+	case errors.As(err, &refused) && refused.Status/100 == 4:
+		return &Problem{
+			Type: ProblemRefusedValue, Title: "the client is refused", Status: http.StatusUnprocessableEntity,
+			Detail: refused.Description, Field: "client_id", Err: err,
 		}
 	case errors.Is(err, store.ErrNoMailer):
 		return &Problem{
@@ -139,6 +151,16 @@ func (s *Server) WriteProblem(w http.ResponseWriter, r *http.Request, err error)
 	write(w, problem.Status, "application/problem+json", text)
 }
 
+// Problems makes a handler of a function. If the function returns an error, that is the
+// answer, see [ProblemOf].
+func (s *Server) Problems(handle func(w http.ResponseWriter, r *http.Request) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := handle(w, r); err != nil {
+			s.WriteProblem(w, r, err)
+		}
+	})
+}
+
 // WriteJSON writes an answer that no cache may keep.
 func (s *Server) WriteJSON(w http.ResponseWriter, status int, body any) { writeJSON(w, status, body) }
 
@@ -153,11 +175,11 @@ func (s *Server) WriteEmpty(w http.ResponseWriter) {
 // must be there and must not be null. Every error is a *[Problem].
 func (s *Server) ReadJSON(w http.ResponseWriter, r *http.Request, into any, required ...string) error {
 	if mediaType(r) != "application/json" {
-		return malformed("the content type must be application/json", "")
+		return Malformed("the content type must be application/json", "")
 	}
 	body, failure := readBody(w, r)
 	if failure != nil {
-		problem := malformed(failure.Description, "")
+		problem := Malformed(failure.Description, "")
 		if failure.Status != http.StatusBadRequest {
 			problem.Type, problem.Status = ProblemRefusedRequest, failure.Status
 		}
@@ -166,20 +188,22 @@ func (s *Server) ReadJSON(w http.ResponseWriter, r *http.Request, into any, requ
 	}
 	var members map[string]jsontext.Value
 	if err := json.Unmarshal(body.Bytes(), &members); err != nil || members == nil {
-		return malformed("the body must be a JSON object", "")
+		return Malformed("the body must be a JSON object", "")
 	}
 	for _, name := range required {
 		if member, found := members[name]; !found || member.Kind() == 'n' {
-			return malformed("the member "+name+" is missing", name)
+			return Malformed("the member "+name+" is missing", name)
 		}
 	}
 	if err := json.Unmarshal(body.Bytes(), into); err != nil {
-		return malformed("a member has the wrong type", "")
+		return Malformed("a member has the wrong type", "")
 	}
 	return nil
 }
 
-func malformed(detail, field string) *Problem {
+// Malformed returns the answer to a request that cannot be read. detail says what to do. field
+// is the member or parameter that is at fault, or empty.
+func Malformed(detail, field string) *Problem {
 	return &Problem{
 		Type: ProblemMalformed, Title: "the request is malformed", Status: http.StatusBadRequest, Detail: detail, Field: field,
 	}

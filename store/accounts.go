@@ -163,8 +163,13 @@ func (a *Accounts) FindByEmail(ctx context.Context, address string) (*Account, e
 	return a.backend.FindByEmail(ctx, prepared)
 }
 
-// Remove deletes an account and its sessions.
+// Remove deletes an account and its sessions. It returns [ErrLastAdmin] if no enabled
+// account would be left in [AdminGroup]. (It looks before it removes. If two administrators
+// remove each other at the same moment, both succeed.)
 func (a *Accounts) Remove(ctx context.Context, id ID) error {
+	if err := a.keepAdmin(ctx, id); err != nil {
+		return err
+	}
 	return a.backend.Delete(ctx, id)
 }
 

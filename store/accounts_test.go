@@ -194,10 +194,49 @@ func TestEnsureRoot(t *testing.T) {
 	assert.Zero(t, root)
 	assert.Equal(t, account, k.find(t, account.ID), "never overwritten")
 
-	_, err = k.EnsureRoot(ctx, "other", "root@localhost", "other")
-	assert.ErrorIs(t, err, store.ErrExists)
-	_, err = k.EnsureRoot(ctx, "a b", "x@localhost", "other")
+	renamed := "boss"
+	_, err = k.Change(ctx, account.ID, store.Changes{Name: &renamed})
+	require.NoError(t, err)
+	root, err = k.EnsureRoot(ctx, "root", "other@localhost", "")
+	require.NoError(t, err)
+	assert.Zero(t, root, "a renamed root stays renamed")
+
+	_, err = newKit(t, store.Config{}).EnsureRoot(ctx, "a b", "x@localhost", "")
 	assert.ErrorIs(t, err, store.ErrInvalid)
+}
+
+// TestLastAdministratorIsKept: without one nobody could make another.
+func TestLastAdministratorIsKept(t *testing.T) {
+	yes := true
+	for name, end := range map[string]func(k *kit, id store.ID) error{
+		"remove":              func(k *kit, id store.ID) error { return k.Remove(context.Background(), id) },
+		"remove by its owner": func(k *kit, id store.ID) error { return k.RemoveWithPassword(context.Background(), id, secret) },
+		"disable":             func(k *kit, id store.ID) error { return k.Disable(context.Background(), id) },
+		"change": func(k *kit, id store.ID) error {
+			_, err := k.Change(context.Background(), id, store.Changes{Disabled: &yes})
+			return err
+		},
+		"group": func(k *kit, id store.ID) error { return k.RemoveFromGroup(context.Background(), id, store.AdminGroup) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newKit(t, store.Config{})
+			ctx := t.Context()
+			root, other := k.create(t, "root"), k.create(t, "other")
+			require.NoError(t, k.AddToGroup(ctx, root.ID, store.AdminGroup))
+			require.NoError(t, k.AddToGroup(ctx, root.ID, "editors"))
+			before := k.find(t, root.ID)
+			assert.ErrorIs(t, end(k, root.ID), store.ErrLastAdmin)
+			assert.Equal(t, before, k.find(t, root.ID))
+			require.NoError(t, k.RemoveFromGroup(ctx, root.ID, "editors"), "other groups are free")
+
+			require.NoError(t, k.AddToGroup(ctx, other.ID, store.AdminGroup))
+			require.NoError(t, k.Disable(ctx, other.ID))
+			assert.ErrorIs(t, end(k, root.ID), store.ErrLastAdmin, "a disabled one is no help")
+			require.NoError(t, k.Enable(ctx, other.ID))
+			assert.NoError(t, end(k, root.ID))
+			assert.ErrorIs(t, end(k, other.ID), store.ErrLastAdmin)
+		})
+	}
 }
 
 // TestWeakRootPasswordIsWarnedOf: an operator may choose a password that the policy refuses.

@@ -20,11 +20,17 @@ type Changes struct {
 // mailed to the account, and the owner is told by mail.
 //
 // It returns an error that matches [ErrInvalid] and names each wrong field, or an
-// *[ExistsError] if another account has the name or the e-mail.
+// *[ExistsError] if another account has the name or the e-mail. It returns [ErrLastAdmin] if
+// no enabled account would be left in [AdminGroup].
 func (a *Accounts) Change(ctx context.Context, id ID, changes Changes) (*Account, error) {
 	wanted, err := changes.prepare()
 	if err != nil {
 		return nil, err
+	}
+	if changes.Disabled != nil && *changes.Disabled {
+		if err := a.keepAdmin(ctx, id); err != nil {
+			return nil, err
+		}
 	}
 	var made credentials
 	if changes.Password != nil {
@@ -70,6 +76,22 @@ func (a *Accounts) Change(ctx context.Context, id ID, changes Changes) (*Account
 	return changed, nil
 }
 
+// Fields returns the names of the fields that are not nil, as JSON has them.
+func (c *Changes) Fields() (names []string) {
+	for _, field := range []struct {
+		name string
+		set  bool
+	}{
+		{"name", c.Name != nil}, {"email", c.Email != nil}, {"phone", c.Phone != nil},
+		{"password", c.Password != nil}, {"disabled", c.Disabled != nil},
+	} {
+		if field.set {
+			names = append(names, field.name)
+		}
+	}
+	return names
+}
+
 // preparedChanges are Changes that were checked, but for the password.
 type preparedChanges struct {
 	Changes
@@ -112,7 +134,8 @@ func (c *preparedChanges) apply(account *Account) {
 	}
 }
 
-// Disable ends all sessions of an account and refuses its logins from now on.
+// Disable ends all sessions of an account and refuses its logins from now on. It returns
+// [ErrLastAdmin] if no enabled account would be left in [AdminGroup].
 func (a *Accounts) Disable(ctx context.Context, id ID) error {
 	return a.setDisabled(ctx, id, true)
 }

@@ -19,6 +19,8 @@ var (
 	ErrThrottled = errors.New("store: too many attempts")
 	// ErrCode means that a code is wrong, was used, or has expired.
 	ErrCode = errors.New("store: the code is wrong, used or expired")
+	// ErrLastAdmin means that the group [AdminGroup] would have no enabled account left.
+	ErrLastAdmin = errors.New("store: the last administrator cannot be removed, disabled or taken out of the group")
 	// ErrNoMailer means that Config.Mailer is not set, and the call has to send a mail.
 	ErrNoMailer = errors.New("store: no mail is configured")
 	// ErrDisabled means that the account exists and is disabled.

@@ -27,7 +27,14 @@ func (a *Accounts) AddToGroup(ctx context.Context, id ID, group string) error {
 
 // RemoveFromGroup takes an account out of a group. The next request already sees it,
 // unless another process answers it from its cache, see Config.CacheTTL.
+//
+// It returns [ErrLastAdmin] if no enabled account would be left in [AdminGroup].
 func (a *Accounts) RemoveFromGroup(ctx context.Context, id ID, group string) error {
+	if group == AdminGroup {
+		if err := a.keepAdmin(ctx, id); err != nil {
+			return err
+		}
+	}
 	return a.change(ctx, id, func(account *Account) error {
 		at, found := slices.BinarySearch(account.Groups, group)
 		if !found {
@@ -61,4 +68,28 @@ func checkGroup(group string) error {
 		return &InvalidError{"group", `must be 1 to 64 ASCII letters, digits, ".", "_", ":" or "-"`}
 	}
 	return nil
+}
+
+// keepAdmin returns ErrLastAdmin if nobody else could administer. It looks before the
+// change: if two administrators remove each other at the same moment, both succeed.
+func (a *Accounts) keepAdmin(ctx context.Context, id ID) error {
+	account, err := a.backend.FindByID(ctx, id)
+	if err != nil || !account.InGroup(AdminGroup) {
+		return err
+	}
+	for list := (List{By: ListByGroup, Match: AdminGroup, Limit: defaultPage}); ; {
+		admins, err := a.backend.List(ctx, list)
+		if err != nil {
+			return err
+		}
+		for _, admin := range admins {
+			if admin.ID != id && !admin.Disabled {
+				return nil
+			}
+		}
+		if len(admins) < list.Limit {
+			return ErrLastAdmin
+		}
+		list.After = list.keyOf(admins[len(admins)-1])
+	}
 }

@@ -18,15 +18,15 @@ type Root struct {
 	Weakness error
 }
 
-// EnsureRoot makes an administrator whenever no account has the name, so that somebody can
-// always log in to manage the others. The new account is in the group [AdminGroup]. An
-// account that already has the name stays as it is, even if it is in no group.
+// EnsureRoot makes an administrator in a store that holds no account, so that somebody can
+// log in and make the others. The new account is in the group [AdminGroup]. In any other
+// store EnsureRoot does nothing: whoever renamed or removed the root account wanted that.
 //
 // If password is empty, EnsureRoot generates one. If several processes call it at the same
-// time, only one of them makes the account.
+// time with the same name or e-mail, only one of them makes the account.
 func (a *Accounts) EnsureRoot(ctx context.Context, name, email, password string) (Root, error) {
-	_, err := a.FindByName(ctx, name)
-	if !errors.Is(err, ErrNotFound) {
+	anybody, err := a.backend.List(ctx, List{Limit: 1})
+	if err != nil || len(anybody) > 0 {
 		return Root{}, err
 	}
 	root := Root{Created: true, Password: password}
@@ -41,8 +41,7 @@ func (a *Accounts) EnsureRoot(ctx context.Context, name, email, password string)
 		}
 		return nil
 	})
-	var exists *ExistsError
-	if errors.As(err, &exists) && exists.Field == "name" {
+	if errors.Is(err, ErrExists) {
 		return Root{}, nil // another process was faster
 	}
 	if err != nil {

@@ -33,18 +33,12 @@ func (h *Handlers) changeAccount(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id := middleware.MustAccountID(r.Context())
-	account, err := h.accounts.Change(r.Context(), id, store.Changes{Name: body.Name, Phone: body.Phone})
+	changes := store.Changes{Name: body.Name, Phone: body.Phone}
+	account, err := h.accounts.Change(r.Context(), id, changes)
 	if err != nil {
 		return err
 	}
-	var given []string
-	if body.Name != nil {
-		given = append(given, "name")
-	}
-	if body.Phone != nil {
-		given = append(given, "phone")
-	}
-	h.report(r, grant.Event{Type: grant.EventAccountChanged, AccountID: id, Reason: strings.Join(given, ", ")})
+	h.report(r, grant.Event{Type: grant.EventAccountChanged, AccountID: id, Reason: strings.Join(changes.Fields(), ", ")})
 	h.writeAccount(w, account)
 	return nil
 }

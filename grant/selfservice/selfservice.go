@@ -53,8 +53,8 @@ func New(config Config) (*Handlers, error) {
 // than *http.ServeMux must set it.
 func (h *Handlers) Endpoints() []grant.Endpoint {
 	var endpoints []grant.Endpoint
-	add := func(method, path string, handle handler) {
-		endpoints = append(endpoints, grant.Endpoint{Method: method, Path: path, Handler: h.problems(handle)})
+	add := func(method, path string, handle func(w http.ResponseWriter, r *http.Request) error) {
+		endpoints = append(endpoints, grant.Endpoint{Method: method, Path: path, Handler: h.server.Problems(handle)})
 	}
 	if !h.noRegistration {
 		add("POST", "/accounts", h.startRegistration)
@@ -81,17 +81,6 @@ func (h *Handlers) Endpoints() []grant.Endpoint {
 
 // Mount mounts all endpoints.
 func (h *Handlers) Mount(mux grant.Mux) { grant.Mount(mux, h.Endpoints()) }
-
-// handler answers a request, or returns the error that is the answer.
-type handler func(w http.ResponseWriter, r *http.Request) error
-
-func (h *Handlers) problems(handle handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := handle(w, r); err != nil {
-			h.server.WriteProblem(w, r, err)
-		}
-	})
-}
 
 // report reports what the owner of an account did.
 func (h *Handlers) report(r *http.Request, event grant.Event) {

@@ -13,9 +13,7 @@ func (h *Handlers) listSessions(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	h.server.WriteJSON(w, http.StatusOK, struct {
-		Sessions []grant.SessionView `json:"sessions"`
-	}{grant.ViewSessions(sessions, caller.SessionID)})
+	h.server.WriteJSON(w, http.StatusOK, grant.SessionList{Sessions: grant.ViewSessions(sessions, caller.SessionID)})
 	return nil
 }
 
