@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/oauthsv/oauthsv/grant"
+	"github.com/oauthsv/oauthsv/grant/admin"
 	"github.com/oauthsv/oauthsv/grant/selfservice"
 	"github.com/oauthsv/oauthsv/middleware"
 	"github.com/oauthsv/oauthsv/store"
@@ -41,13 +42,18 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 		return nil, fmt.Errorf("-issuer, -audience: %w", err)
 	}
 
+	mailer, closeMail, err := openMail(s, logger)
+	if err != nil {
+		return nil, err
+	}
 	backend, closeBackend, err := openStore(ctx, s.store, logger)
 	if err != nil {
-		return nil, fmt.Errorf("-store: %w", err)
+		return nil, errors.Join(fmt.Errorf("-store: %w", err), closeMail())
 	}
+	closeAll := func() error { return errors.Join(closeMail(), closeBackend()) } // mails need the store
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, closeBackend())
+			err = errors.Join(err, closeAll())
 		}
 	}()
 	accounts, err := store.NewAccounts(store.Config{
@@ -57,6 +63,7 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 		ReuseInterval:   s.reuseInterval,
 		LostReplyWindow: s.lostReplyWindow,
 		CacheTTL:        s.accountCache,
+		Mailer:          mailer,
 	})
 	if err != nil {
 		return nil, err
@@ -80,7 +87,12 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 		return nil, err
 	}
 
-	account, err := selfservice.New(selfservice.Config{Server: server, Auth: auth})
+	account, err := selfservice.New(selfservice.Config{Server: server, Auth: auth, NoRegistration: s.noRegistration})
+	if err != nil {
+		return nil, err
+	}
+	backup, _ := backend.(io.WriterTo) // the file of a bolt store
+	administration, err := admin.New(admin.Config{Server: server, Auth: auth, Backup: backup})
 	if err != nil {
 		return nil, err
 	}
@@ -88,6 +100,7 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 	mux := http.NewServeMux()
 	server.Mount(mux)
 	account.Mount(mux)
+	administration.Mount(mux)
 	mux.Handle("GET /public", auth.Optional(http.HandlerFunc(serveAccountID)))
 	mux.Handle("GET /admin", auth.RequireGroup(store.AdminGroup)(http.HandlerFunc(serveAccountID)))
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
@@ -99,7 +112,7 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 	return &application{
 		handler: mux,
 		reload:  func() { reloadKeys(keys, logger) },
-		close:   closeBackend,
+		close:   closeAll,
 	}, nil
 }
 

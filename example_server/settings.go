@@ -24,6 +24,10 @@ type settings struct {
 
 	trustedProxies []netip.Prefix
 
+	smtpURL, mailFrom string
+	mailToLog         bool
+	noRegistration    bool
+
 	accessTTL, refreshTTL, sessionTTL, reuseInterval, lostReplyWindow, accountCache time.Duration
 }
 
@@ -51,7 +55,7 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 	fromEnvironment(&s.keyFile, "key-file", "OAUTHSV_KEY_FILE", "oauthsv.key", "file of the signing key: JWK, JWK set, PEM, or a raw HMAC secret; made if there is none")
 	var proxies string
 	fromEnvironment(&proxies, "trusted-proxies", "OAUTHSV_TRUSTED_PROXIES", "", "networks of the proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8,::1/128; by default none")
-	flags.StringVar(&s.rootName, "root-name", "root", "name of the administrator; at a start that finds no account of this name one is made")
+	flags.StringVar(&s.rootName, "root-name", "root", "name of the administrator; made at a start that finds no account at all")
 	flags.StringVar(&s.rootEmail, "root-email", "root@localhost", "e-mail of that account; its password is that of OAUTHSV_ROOT_PASSWORD, else a new one that is printed once")
 	flags.DurationVar(&s.accessTTL, "access-ttl", 15*time.Minute, "lifetime of access tokens")
 	flags.DurationVar(&s.refreshTTL, "refresh-ttl", defaultRefreshTTL, "lifetime of a session after its last refresh")
@@ -59,7 +63,12 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 	flags.DurationVar(&s.reuseInterval, "reuse-interval", 10*time.Second, "how long after a refresh the old refresh token works, for two tabs that refresh at once; at most 60s, 0 is strict")
 	flags.DurationVar(&s.lostReplyWindow, "lost-reply-window", 0, "how long after a refresh the old refresh token works if its reply was lost; 0 turns it off (default: the refresh TTL)")
 	flags.DurationVar(&s.accountCache, "account-cache", 0, "how long a protected request may be answered from memory; a revocation by another process takes effect here after that time; 0 asks the store each time")
+	flags.StringVar(&s.mailFrom, "mail-from", "", "address that mails come from (default: that of -root-email); OAUTHSV_SMTP_URL, such as smtp://user:password@host:587, says where they go")
+	flags.BoolVar(&s.mailToLog, "mail-to-log", false, "write mails to the log instead of sending them, codes included; for development")
+	var registration string
+	flags.StringVar(&registration, "registration", "on", "on or off: whether strangers can register; it needs mail")
 	s.rootPassword = getenv("OAUTHSV_ROOT_PASSWORD")
+	s.smtpURL = getenv("OAUTHSV_SMTP_URL")
 
 	err := flags.Parse(arguments)
 	if errors.Is(err, flag.ErrHelp) {
@@ -79,6 +88,11 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 	}
 	if s.trustedProxies, err = parseNetworks(proxies); err != nil {
 		return nil, fmt.Errorf("-trusted-proxies: %w", err)
+	}
+	s.mailFrom = cmp.Or(s.mailFrom, s.rootEmail)
+	s.noRegistration = registration == "off"
+	if registration != "on" && registration != "off" {
+		return nil, fmt.Errorf("-registration %q: must be on or off", registration)
 	}
 	if err := s.checkDurations(flags); err != nil {
 		return nil, err
