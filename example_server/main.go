@@ -3,8 +3,9 @@
 //
 //	go run ./example_server
 //
-// It needs no database and no configuration. Run it with -help for its flags, and
-// "example_server keys -help" for how keys are rotated. SIGHUP reads the key file
+// It needs no database and no configuration. Run it with -help for its flags,
+// "example_server keys -help" for how keys are rotated, and "example_server accounts -help"
+// for administration. SIGHUP reads the key file
 // again; one that comes during the start does so as soon as the server listens.
 // Only in the first milliseconds of a process, before main runs, a SIGHUP still ends
 // it. Start it with SIGHUP ignored, as nohup does, to close that gap too.
@@ -41,8 +42,15 @@ func main() {
 
 // run serves until the context ends and the requests in flight are answered.
 func run(ctx context.Context, arguments []string, getenv func(string) string, stdout, stderr io.Writer) (err error) {
-	if len(arguments) > 0 && arguments[0] == "keys" {
-		return runKeys(arguments[1:], getenv, stdout, stderr)
+	if len(arguments) > 0 {
+		switch arguments[0] {
+		case "keys":
+			return runKeys(arguments[1:], getenv, stdout, stderr)
+		case "accounts":
+			return runAccounts(ctx, arguments[1:], getenv, os.Stdin, stdout, stderr)
+		case "backup":
+			return runBackup(ctx, arguments[1:], getenv, stderr)
+		}
 	}
 	// Nothing undoes this: a SIGHUP must not end the process while it starts or
 	// closes the store either.

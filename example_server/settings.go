@@ -72,7 +72,7 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 
 	err := flags.Parse(arguments)
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(stderr, "Usage: example_server [flags], or: example_server keys [flags] COMMAND")
+		fmt.Fprintln(stderr, "Usage: example_server [flags], or: example_server accounts|backup|keys -help")
 		flags.SetOutput(stderr)
 		flags.PrintDefaults()
 		return nil, err

@@ -34,6 +34,13 @@ type Accounts struct {
 // now returns the time in the precision that every backend can keep.
 func (a *Accounts) now() time.Time { return a.clock().UTC().Truncate(time.Millisecond) }
 
+func (a *Accounts) orNow(t time.Time) time.Time {
+	if t.IsZero() {
+		return a.now()
+	}
+	return t.UTC().Truncate(time.Millisecond)
+}
+
 // NewAccount describes the account that [Accounts.Create] makes. Exactly one of Password,
 // PasswordHash and NoPassword must be set.
 type NewAccount struct {
@@ -54,6 +61,10 @@ type NewAccount struct {
 	NoPassword bool
 	// Groups are the groups that the account starts in.
 	Groups []string
+	// Disabled, Created, Modified and LastAction are for an account that moves in, see
+	// Account. The default of the times is now.
+	Disabled                      bool
+	Created, Modified, LastAction time.Time
 }
 
 // Create makes an account. It returns an error that matches [ErrInvalid] and names
@@ -65,10 +76,10 @@ func (a *Accounts) Create(ctx context.Context, wanted NewAccount) (*Account, err
 
 // create makes an account whose password check accepts.
 func (a *Accounts) create(ctx context.Context, wanted NewAccount, check passwordCheck) (*Account, error) {
-	now := a.now()
 	account := &Account{
 		ID: wanted.ID, Email: wanted.Email, Phone: wanted.Phone, PasswordHash: wanted.PasswordHash,
-		Created: now, Modified: now, LastAction: now,
+		Disabled: wanted.Disabled,
+		Created:  a.orNow(wanted.Created), Modified: a.orNow(wanted.Modified), LastAction: a.orNow(wanted.LastAction),
 		Groups: []string{}, Sessions: []Session{},
 		// Not 0: the codes of an account that had the same id must not be good for this one.
 		CredentialsVersion: newRotationID(),

@@ -3,6 +3,7 @@ package mongostore
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -41,27 +42,40 @@ func Open(ctx context.Context, uri string, config Config) (*Store, error) {
 func open(ctx context.Context, uri, name string, config Config) (*Store, error) {
 	opening, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
+	client, err := connect(opening, uri)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newStore(ctx, opening, client.Database(name), config)
+	if err != nil {
+		return nil, errors.Join(err, disconnect(ctx, client))
+	}
+	s.client = client
+	return s, nil
+}
+
+// connect connects to a server that answers.
+func connect(ctx context.Context, uri string) (*mongo.Client, error) {
 	settings := options.Client().ApplyURI(uri)
 	if err := settings.Validate(); err != nil {
 		return nil, err
 	}
-	client, err := mongo.Connect(opening, settings)
+	client, err := mongo.Connect(ctx, settings)
 	if err != nil {
 		return nil, err
 	}
-	if err = client.Ping(opening, nil); err != nil {
-		err = fmt.Errorf("the server does not answer: %w", err)
-	} else {
-		var s *Store
-		if s, err = newStore(ctx, opening, client.Database(name), config); err == nil {
-			s.client = client
-			return s, nil
-		}
+	if err := client.Ping(ctx, nil); err != nil {
+		return nil, errors.Join(fmt.Errorf("the server does not answer: %w", err), disconnect(ctx, client))
 	}
-	disconnect, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	return client, nil
+}
+
+// disconnect closes the connections of a client, even if the context has ended.
+func disconnect(ctx context.Context, client *mongo.Client) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	if closing := client.Disconnect(disconnect); closing != nil {
-		err = fmt.Errorf("%w; closing the connections: %w", err, closing)
+	if err := client.Disconnect(ctx); err != nil {
+		return fmt.Errorf("closing the connections: %w", err)
 	}
-	return nil, err
+	return nil
 }

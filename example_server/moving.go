@@ -1,0 +1,208 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/mongostore"
+	"github.com/oauthsv/oauthsv/store/transfer"
+)
+
+// readPassword asks for a password twice, or reads a line where nobody can be asked.
+func (c *accountsCommand) readPassword() (string, error) {
+	terminal := int(c.stdin.Fd())
+	if !term.IsTerminal(terminal) {
+		line, err := bufio.NewReader(io.LimitReader(c.stdin, 4<<10)).ReadString('\n')
+		if err != nil && err != io.EOF {
+			return "", fmt.Errorf("reading the password from standard input: %w", err)
+		}
+		return strings.TrimRight(line, "\r\n"), nil
+	}
+	var typed [2]string
+	for i, prompt := range []string{"New password: ", "Once more: "} {
+		fmt.Fprint(c.stderr, prompt)
+		text, err := term.ReadPassword(terminal)
+		fmt.Fprintln(c.stderr)
+		if err != nil {
+			return "", fmt.Errorf("reading the password: %w", err)
+		}
+		typed[i] = string(text)
+	}
+	if typed[0] != typed[1] {
+		return "", errors.New("the two passwords differ: nothing was changed")
+	}
+	return typed[0], nil
+}
+
+// progress shows how far a long command is: in one line on a terminal, and in a line now
+// and then elsewhere.
+type progress struct {
+	to       io.Writer
+	terminal bool
+	shown    time.Time
+}
+
+func newProgress(to io.Writer) *progress {
+	file, isFile := to.(*os.File)
+	return &progress{to: to, terminal: isFile && term.IsTerminal(int(file.Fd())), shown: time.Now()}
+}
+
+func (p *progress) show(text string) {
+	every, end := 10*time.Second, "\n"
+	if p.terminal {
+		every, end = 200*time.Millisecond, "\x1b[K\r"
+	}
+	if now := time.Now(); now.Sub(p.shown) >= every {
+		p.shown = now
+		fmt.Fprint(p.to, text, end)
+	}
+}
+
+func (p *progress) done(text string) {
+	if p.terminal {
+		fmt.Fprint(p.to, "\x1b[K")
+	}
+	fmt.Fprintln(p.to, text)
+}
+
+func (c *accountsCommand) export(ctx context.Context, _ []string) error {
+	after := store.NilID
+	if c.after != "" {
+		var err error
+		if after, err = store.ParseID(c.after); err != nil {
+			return fmt.Errorf("-after: %w", err)
+		}
+	}
+	to := bufio.NewWriter(c.stdout)
+	shown := newProgress(c.stderr)
+	last := after
+	written, err := transfer.Export(ctx, c.accounts, to, after, func(written int, id store.ID) {
+		last = id
+		shown.show(fmt.Sprintf("%d accounts", written))
+	})
+	if err := errors.Join(err, to.Flush()); err != nil {
+		return fmt.Errorf("%w; to continue: drop what follows account %s in the output, and export with -after %s", err, last.Hex(), last.Hex())
+	}
+	shown.done(fmt.Sprintf("exported %d accounts", written))
+	return nil
+}
+
+func (c *accountsCommand) importFrom(ctx context.Context, arguments []string) error {
+	source, closeSource, err := c.source(ctx, arguments)
+	if err != nil {
+		return err
+	}
+	defer closeSource()
+	shown := newProgress(c.stderr)
+	report := func(counts transfer.Counts) string {
+		return fmt.Sprintf("imported %d, already there %d, refused %d", counts.Imported, counts.Present, counts.Refused)
+	}
+	counts, err := transfer.Import(ctx, transfer.Config{
+		Accounts: c.accounts, Hasher: c.hasher,
+		Refused: func(number int, reason error) {
+			if c.json {
+				_ = c.printJSON(map[string]any{"record": number, "refused": reason.Error()})
+				return
+			}
+			fmt.Fprintf(c.stdout, "record %d: %v\n", number, reason)
+		},
+		Progress: func(counts transfer.Counts) { shown.show(report(counts)) },
+	}, source)
+	shown.done(report(counts))
+	if err != nil {
+		return fmt.Errorf("%w; run the import again to continue: accounts that are there are skipped", err)
+	}
+	return nil
+}
+
+// source opens what is imported.
+func (c *accountsCommand) source(ctx context.Context, arguments []string) (iter.Seq2[transfer.Numbered, error], func(), error) {
+	switch {
+	case (c.from != "") == (len(arguments) > 0):
+		return nil, nil, errors.New("accounts: import takes a file (\"-\" for standard input), or -from with a mongodb:// URI")
+	case c.from != "":
+		return mongostore.ReadClink(ctx, c.from, c.table), func() {}, nil
+	case arguments[0] == "-":
+		return transfer.ReadLines(c.stdin), func() {}, nil
+	}
+	file, err := os.Open(arguments[0])
+	if err != nil {
+		return nil, nil, err
+	}
+	return transfer.ReadLines(file), func() { _ = file.Close() }, nil
+}
+
+const backupUsage = `Usage: example_server backup [flags] FILE
+
+Copies a bolt file while no server runs. To restore, put the copy in the place of the file.
+A server that runs gives a copy at GET /admin/backup.
+`
+
+// runBackup copies a bolt file.
+func runBackup(ctx context.Context, arguments []string, getenv func(string) string, stderr io.Writer) (err error) {
+	flags := flag.NewFlagSet("backup", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	location := storeFlag(flags, getenv)
+	err = flags.Parse(arguments)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(stderr, backupUsage, "\nFlags, before FILE:\n")
+		flags.SetOutput(stderr)
+		flags.PrintDefaults()
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("backup: %w (-help lists the flags)", err)
+	}
+	if flags.NArg() != 1 {
+		return errors.New("backup: name the file to write (-help explains)")
+	}
+	if !strings.HasPrefix(*location, "bolt:") {
+		return errors.New("backup: only bolt: stores are files; for MongoDB use mongodump, or \"accounts export\"")
+	}
+	if _, err := os.Stat(strings.TrimPrefix(*location, "bolt:")); err != nil {
+		return fmt.Errorf("backup: %w", err) // opening would make a new file
+	}
+	backend, closeBackend, err := openStore(ctx, *location, slog.New(slog.NewTextHandler(stderr, nil)))
+	if err != nil {
+		return fmt.Errorf("-store: %w", err)
+	}
+	defer func() { err = errors.Join(err, closeBackend()) }()
+	from, can := backend.(io.WriterTo)
+	if !can {
+		return errors.New("backup: this store has no backup of its own")
+	}
+	return writeWhole(flags.Arg(0), from)
+}
+
+// writeWhole makes a file that is complete from the moment it has its name. It replaces none.
+func writeWhole(path string, from io.WriterTo) error {
+	temporary, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp") // mode 0600
+	if err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	defer os.Remove(temporary.Name())
+	_, err = from.WriteTo(temporary)
+	if err == nil {
+		err = temporary.Sync()
+	}
+	if err := errors.Join(err, temporary.Close()); err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	if err := os.Link(temporary.Name(), path); err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+package transfer
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/oauthsv/oauthsv/store"
+)
+
+// Record is an account on its way. In JSON lines, members that are not known are ignored.
+type Record struct {
+	// ID is the account's id, 24 hexadecimal digits. If it is empty, the account gets a
+	// new one.
+	ID    string `json:"account_id,omitempty"`
+	Name  string `json:"name"`
+	Email string `json:"email"`
+	Phone string `json:"phone,omitempty"`
+	// PasswordHash is a hash that package store/password can verify. SHA224 is a bare
+	// SHA-224 digest of the password, in hexadecimal digits. An account with neither has
+	// no password.
+	PasswordHash string   `json:"password_hash,omitempty"`
+	SHA224       string   `json:"sha224,omitempty"`
+	Groups       []string `json:"groups,omitempty"`
+	Disabled     bool     `json:"disabled,omitempty"`
+	// The times are those of store.Account. If one is left out, it is the time of the
+	// import.
+	Created    time.Time `json:"created,omitzero"`
+	Modified   time.Time `json:"modified,omitzero"`
+	LastAction time.Time `json:"last_action,omitzero"`
+}
+
+func recordOf(account *store.Account) Record {
+	return Record{
+		ID: account.ID.Hex(), Name: account.Name, Email: account.Email, Phone: account.Phone,
+		PasswordHash: account.PasswordHash, Groups: account.Groups, Disabled: account.Disabled,
+		Created: account.Created, Modified: account.Modified, LastAction: account.LastAction,
+	}
+}
+
+// account returns the account that the record describes, but for a bare digest.
+func (r *Record) account() (store.NewAccount, error) {
+	wanted := store.NewAccount{
+		Name: r.Name, Email: r.Email, Phone: r.Phone, PasswordHash: r.PasswordHash, Groups: r.Groups, Disabled: r.Disabled,
+		NoPassword: r.PasswordHash == "" && r.SHA224 == "",
+		Created:    r.Created, Modified: r.Modified, LastAction: r.LastAction,
+	}
+	if r.PasswordHash != "" && r.SHA224 != "" {
+		return wanted, errors.New("password_hash and sha224 cannot be combined")
+	}
+	if r.ID == "" {
+		return wanted, nil
+	}
+	id, err := store.ParseID(r.ID)
+	if err != nil {
+		return wanted, fmt.Errorf("account_id: %w", err)
+	}
+	wanted.ID = id
+	return wanted, nil
+}
+
+// maxLine bounds a line of JSON, in bytes.
+const maxLine = 1 << 20
+
+// ReadLines reads records from JSON lines. A line that is no record is an error of its
+// place, and the lines after it are read all the same. Empty lines are skipped, but counted:
+// the n-th line has the number n.
+func ReadLines(from io.Reader) iter.Seq2[Numbered, error] {
+	return func(yield func(Numbered, error) bool) {
+		lines := bufio.NewReaderSize(from, 64<<10)
+		for number := 1; ; number++ {
+			line, tooLong, end := readLine(lines)
+			if end != nil && end != io.EOF {
+				yield(Numbered{Number: number}, fmt.Errorf("%w: %w", ErrSource, end))
+				return
+			}
+			if len(line) > 0 {
+				record := Numbered{Number: number}
+				var err error
+				if tooLong {
+					err = fmt.Errorf("the line is longer than %d bytes", maxLine)
+				} else if err = json.Unmarshal(line, &record.Record); err != nil {
+					err = errors.New("the line is no JSON object of an account") // err may quote a hash
+				}
+				if !yield(record, err) {
+					return
+				}
+			}
+			if end == io.EOF {
+				return
+			}
+		}
+	}
+}
+
+// ErrSource means that the source of an import failed in the middle.
+var ErrSource = errors.New("transfer: reading the source")
+
+// Numbered is a record and its place in the source.
+type Numbered struct {
+	Record
+	// Number counts from 1.
+	Number int
+}
+
+// readLine reads a line without its end. Of a line that is too long it returns the
+// beginning.
+func readLine(from *bufio.Reader) (line []byte, tooLong bool, err error) {
+	for {
+		part, err := from.ReadSlice('\n')
+		if room := maxLine - len(line); len(part) > room+1 {
+			tooLong = true
+			part = part[:max(room, 0)]
+		}
+		line = append(line, part...)
+		if err == bufio.ErrBufferFull {
+			continue
+		}
+		for len(line) > 0 && (line[len(line)-1] == '\n' || line[len(line)-1] == '\r') {
+			line = line[:len(line)-1]
+		}
+		return line, tooLong, err
+	}
+}
