@@ -86,7 +86,7 @@ func TestFailsOverTwoSteps(t *testing.T) {
 	for _, race := range []string{"UpdateRace", "RecordRace", "RefreshRace", "LateRetryRace", "DisableRace", "RevokeRace"} {
 		assert.Contains(t, string(output), "--- FAIL: "+t.Name()+"/"+race)
 	}
-	for _, calm := range []string{"CreateFind", "UpdateWrites", "Records", "UnknownMembers"} {
+	for _, calm := range []string{"CreateFind", "UpdateWrites", "Records", "UnknownMembers", "ListPages", "ListFollowsChanges"} {
 		assert.Contains(t, string(output), "--- PASS: "+t.Name()+"/"+calm)
 	}
 }
