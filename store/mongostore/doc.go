@@ -22,7 +22,10 @@
 // The collection "accounts" has one document for each account. Its members are the bson tags
 // of store.Account, and "version", which is random and new with each write. The indexes on
 // "name" and "email_key" are unique. Both members hold prepared values, so the server itself
-// keeps names and e-mails unique, in upper and lower case.
+// keeps names and e-mails unique, in upper and lower case. The index on "groups" and "_id" is
+// for lists of the accounts in a group. If the server refuses it, the store makes one on
+// "groups" alone. If the server refuses that as well, such a list reads the whole collection.
+// Both log a warning.
 //
 // The collection "expiring_records" holds the small records of Backend.UpdateRecord. A TTL
 // index on "expires" removes a record one hour after its expiry. If the server refuses TTL

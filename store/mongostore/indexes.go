@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
@@ -14,26 +15,33 @@ import (
 // index is an index that the store needs.
 type index struct {
 	collection *mongo.Collection
-	field      string
+	fields     []string
 	unique     bool
 	ttl        bool
 }
 
-func (i *index) name() string { return i.field + "_1" } // the name that a server would choose
+func (i *index) name() string { return strings.Join(i.fields, "_1_") + "_1" } // the name that a server would choose
+
+// onlyFast reports whether the store can do without the index, although lists of a group then
+// take long.
+func (i *index) onlyFast() bool { return i.fields[0] == "groups" }
 
 // ensureIndexes creates the indexes that are missing. It never drops an index that exists
 // with other properties, because other programs may depend on it.
 func (s *Store) ensureIndexes(ctx, opening context.Context, config Config) error {
 	var missing []index
 	for _, needed := range []index{
-		{collection: s.accounts, field: "name", unique: true},
-		{collection: s.accounts, field: "email_key", unique: true},
-		{collection: s.records, field: "expires", ttl: true},
+		{collection: s.accounts, fields: []string{"name"}, unique: true},
+		{collection: s.accounts, fields: []string{"email_key"}, unique: true},
+		{collection: s.accounts, fields: []string{"groups", "_id"}},
+		{collection: s.records, fields: []string{"expires"}, ttl: true},
 	} {
 		there, err := s.findIndex(opening, needed)
 		switch {
 		case err != nil && needed.ttl && !errors.Is(err, errListIndexes):
 			config.Logger.Warn("expired records may stay longer than they should, or be removed sooner", "error", err)
+		case err != nil && needed.onlyFast() && !errors.Is(err, errListIndexes):
+			config.Logger.Warn(slowGroups, "error", err)
 		case err != nil:
 			return err
 		case !there:
@@ -43,17 +51,32 @@ func (s *Store) ensureIndexes(ctx, opening context.Context, config Config) error
 	for _, needed := range missing {
 		config.Logger.Info("building an index: on a large collection this can take minutes", "collection", needed.collection.Name(), "index", needed.name())
 		err := needed.create(ctx, config.IndexTimeout)
-		if refused := (mongo.CommandError{}); needed.ttl && errors.As(err, &refused) && refused.Code != codeMaxTimeExpired {
+		if needed.ttl && isRefusal(err) {
 			config.Logger.Warn("the server refuses TTL indexes, so this process removes expired records itself", "error", err)
 			s.reaps = true
 			needed.ttl = false
 			err = needed.create(ctx, config.IndexTimeout)
+		}
+		if needed.onlyFast() && isRefusal(err) {
+			config.Logger.Warn(slowGroups, "error", err)
+			needed.fields = needed.fields[:1]
+			if err = needed.create(ctx, config.IndexTimeout); isRefusal(err) {
+				err = nil
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("building index %s of collection %s: %w", needed.name(), needed.collection.Name(), err)
 		}
 	}
 	return nil
+}
+
+const slowGroups = "the server has no index on the groups and the id of accounts, so a list of the accounts in a large group can take long"
+
+// isRefusal reports whether the server refuses an index altogether.
+func isRefusal(err error) bool {
+	refused := mongo.CommandError{}
+	return errors.As(err, &refused) && refused.Code != codeMaxTimeExpired
 }
 
 func (i *index) create(ctx context.Context, timeout time.Duration) error {
@@ -66,9 +89,11 @@ func (i *index) create(ctx context.Context, timeout time.Duration) error {
 	if i.ttl {
 		properties.SetExpireAfterSeconds(int32(garbageAge / time.Second))
 	}
-	_, err := i.collection.Indexes().CreateOne(ctx, mongo.IndexModel{
-		Keys: bson.D{{Key: i.field, Value: 1}}, Options: properties,
-	})
+	var keys bson.D
+	for _, field := range i.fields {
+		keys = append(keys, bson.E{Key: field, Value: 1})
+	}
+	_, err := i.collection.Indexes().CreateOne(ctx, mongo.IndexModel{Keys: keys, Options: properties})
 	return err
 }
 
@@ -100,11 +125,11 @@ func (s *Store) findIndex(ctx context.Context, needed index) (there bool, err er
 		return false, fmt.Errorf("%w of collection %s: %w", errListIndexes, needed.collection.Name(), err)
 	}
 	for _, other := range found {
-		onField := onlyKey(other.Key, needed.field)
-		if !onField && other.Name != needed.name() {
+		onFields := hasKeys(other.Key, needed.fields)
+		if !onFields && other.Name != needed.name() {
 			continue
 		}
-		same := onField && other.Unique == needed.unique && !other.Sparse && other.PartialFilter == nil && other.Collation == nil
+		same := onFields && other.Unique == needed.unique && !other.Sparse && other.PartialFilter == nil && other.Collation == nil
 		if needed.ttl {
 			s.reaps = other.ExpireAfterSeconds == nil
 			same = same && (s.reaps || *other.ExpireAfterSeconds == garbageAge.Seconds())
@@ -123,11 +148,16 @@ const (
 	codeMaxTimeExpired    = 50
 )
 
-func onlyKey(keys bson.Raw, field string) bool {
+// hasKeys reports whether the keys of an index are the fields, all in ascending order.
+func hasKeys(keys bson.Raw, fields []string) bool {
 	elements, err := keys.Elements()
-	if err != nil || len(elements) != 1 || elements[0].Key() != field {
+	if err != nil || len(elements) != len(fields) {
 		return false
 	}
-	direction, isNumber := elements[0].Value().AsInt64OK()
-	return isNumber && direction == 1
+	for i, element := range elements {
+		if direction, isNumber := element.Value().AsInt64OK(); element.Key() != fields[i] || !isNumber || direction != 1 {
+			return false
+		}
+	}
+	return true
 }

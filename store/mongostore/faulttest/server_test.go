@@ -3,6 +3,7 @@ package faulttest
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -158,7 +159,7 @@ func TestIndexBuildTakesItsTime(t *testing.T) {
 	backend, err := mongostore.Open(t.Context(), p.uri, config)
 	require.NoError(t, err)
 	assert.NoError(t, backend.Close())
-	for _, index := range []string{"name_1", "email_key_1", "expires_1"} {
+	for _, index := range []string{"name_1", "email_key_1", "groups_1__id_1", "expires_1"} {
 		assert.Contains(t, log.String(), "index="+index)
 	}
 	assert.Contains(t, log.String(), "minutes")
@@ -167,4 +168,44 @@ func TestIndexBuildTakesItsTime(t *testing.T) {
 	require.NoError(t, err)
 	assert.NoError(t, backend.Close())
 	assert.Empty(t, log.String(), "what is there is not built again")
+}
+
+// TestServerRefusesGroupsIndex checks a server that refuses the index for lists of a group, for
+// its two keys or altogether. The store works nevertheless.
+func TestServerRefusesGroupsIndex(t *testing.T) {
+	for _, refused := range []int{2, 1} { // this many keys or more
+		uri := mongotest.URI(t)
+		p := newWireProxy(t, uri)
+		p.hooks.Store(&hooks{request: func(m *message) {
+			if m.command() != "createIndexes" {
+				return
+			}
+			index := m.body.Lookup("indexes", "0")
+			keys, err := index.Document().Lookup("key").Document().Elements()
+			if err == nil && keys[0].Key() == "groups" && len(keys) >= refused {
+				m.set("indexes", "refused")
+			}
+		}})
+		for range 2 { // the second time some indexes are there
+			var log bytes.Buffer
+			backend, err := mongostore.Open(t.Context(), p.uri, mongostore.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			require.NoError(t, err)
+			assert.Equal(t, 1, strings.Count(log.String(), "level=WARN"), log.String())
+			assert.Contains(t, log.String(), "group")
+			account := blank(fmt.Sprint("ada", log.Len()))
+			account.ID, account.Groups = store.NewID(), []string{"g"}
+			require.NoError(t, backend.Create(t.Context(), account))
+			found, err := backend.List(t.Context(), store.List{By: store.ListByGroup, Match: "g", After: "", Limit: 10})
+			require.NoError(t, err)
+			require.NotEmpty(t, found)
+			assert.Equal(t, account.ID, found[len(found)-1].ID)
+			require.NoError(t, backend.Delete(t.Context(), account.ID))
+			require.NoError(t, backend.Close())
+		}
+		cursor, err := database(t, uri).Collection("accounts").Indexes().List(t.Context())
+		require.NoError(t, err)
+		var indexes []bson.M
+		require.NoError(t, cursor.All(t.Context(), &indexes))
+		assert.Len(t, indexes, 2+refused, "%v", indexes) // _id, name, email_key, and perhaps groups
+	}
 }
