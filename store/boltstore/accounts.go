@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.etcd.io/bbolt"
 	"go.mongodb.org/mongo-driver/bson"
@@ -39,7 +40,7 @@ func (s *Store) Update(ctx context.Context, id store.ID, change func(*store.Acco
 		if err != nil {
 			return err
 		}
-		before := store.Account{Name: current.Name, EmailKey: current.EmailKey}
+		before := store.Account{Name: current.Name, EmailKey: current.EmailKey, Groups: slices.Clone(current.Groups)}
 		if err := b.call(func() error { return change(current) }); err != nil {
 			return err
 		}
@@ -61,7 +62,8 @@ func (s *Store) Delete(ctx context.Context, id store.ID) error {
 		return errors.Join(
 			b.delete(tableAccounts, id[:]),
 			b.delete(tableNames, []byte(current.Name)),
-			b.delete(tableEmails, []byte(current.EmailKey)))
+			b.delete(tableEmails, []byte(current.EmailKey)),
+			b.regroup(current.Groups, nil, id))
 	})
 }
 
@@ -76,9 +78,9 @@ func (b *batch) getAccount(id store.ID) (*store.Account, error) {
 	return decodeAccount(id[:], text)
 }
 
-// checkFree returns an error if another account has the name or the e-mail. It is called
-// before anything is written, because other writers share the transaction: a refused call
-// must leave nothing behind.
+// checkFree returns an error if another account has the name or the e-mail, or if a value is
+// too long for its index. It is called before anything is written, because other writers share
+// the transaction: a refused call must leave nothing behind.
 func (b *batch) checkFree(before, account *store.Account) error {
 	for _, field := range []struct {
 		name      string
@@ -102,7 +104,7 @@ func (b *batch) checkFree(before, account *store.Account) error {
 			return &store.ExistsError{Field: field.name}
 		}
 	}
-	return nil
+	return checkGroups(before, account)
 }
 
 // putAccount writes an account and its entries in the indexes.
@@ -114,6 +116,7 @@ func (b *batch) putAccount(before, account *store.Account) error {
 	return errors.Join(
 		b.reindex(tableNames, before.Name, account.Name, account.ID),
 		b.reindex(tableEmails, before.EmailKey, account.EmailKey, account.ID),
+		b.regroup(before.Groups, account.Groups, account.ID),
 		b.put(tableAccounts, account.ID[:], text))
 }
 

@@ -64,6 +64,10 @@ func TestBackupUnderLoad(t *testing.T) {
 			require.NoError(t, err)
 			assert.GreaterOrEqual(t, found.Sessions[0].Generation, before[i], "answered before the call")
 		}
+		made := everyone(t, restored, store.List{By: store.ListByID})
+		for _, list := range []store.List{{By: store.ListByName}, {By: store.ListByEmail}, {By: store.ListByGroup, Match: "editors"}} {
+			assert.Len(t, everyone(t, restored, list), len(made), "all indexes are of one moment")
+		}
 		require.NoError(t, restored.Create(t.Context(), account(writers)))
 		require.NoError(t, restored.Close())
 		require.NoError(t, os.Remove(path))

@@ -66,16 +66,22 @@ func BenchmarkUpdate(b *testing.B) {
 }
 
 // BenchmarkOpen opens a file of 100,000 accounts with a session and a small record each. It
-// also measures the upgrade of such a file, once.
+// also measures the upgrades of such a file, once each.
 func BenchmarkOpen(b *testing.B) {
 	const accounts = 100_000
 	path := filepath.Join(b.TempDir(), "bench.db")
-	writeFormat1(b, path, accounts)
-	begun := time.Now()
-	backend, err := boltstore.Open(path, boltstore.Config{})
-	require.NoError(b, err)
-	require.NoError(b, backend.Close())
-	b.Logf("the upgrade took %s", time.Since(begun).Round(time.Millisecond))
+	for from, write := range []func(testing.TB, string, int){1: writeFormat1, 2: writeFormat2} {
+		if write == nil {
+			continue
+		}
+		_ = os.Remove(path)
+		write(b, path, accounts)
+		begun := time.Now()
+		backend, err := boltstore.Open(path, boltstore.Config{})
+		require.NoError(b, err)
+		require.NoError(b, backend.Close())
+		b.Logf("the upgrade from format %d took %s", from, time.Since(begun).Round(time.Millisecond))
+	}
 	info, err := os.Stat(path)
 	require.NoError(b, err)
 	b.Logf("%d bytes", info.Size())
@@ -108,4 +114,23 @@ func benchStore(b *testing.B, accounts int) (*boltstore.Store, []store.ID) {
 		}))
 	}
 	return backend, ids
+}
+
+// BenchmarkList reads a page of 100 of 1,000 accounts.
+func BenchmarkList(b *testing.B) {
+	backend, _ := benchStore(b, 1000)
+	for name, list := range map[string]store.List{
+		"id":    {Limit: 100},
+		"name":  {By: store.ListByName, Match: "account-", Limit: 100},
+		"group": {By: store.ListByGroup, Match: "editors", Limit: 100},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if page, err := backend.List(context.Background(), list); err != nil || len(page) != 100 {
+					b.Fatal(len(page), err)
+				}
+			}
+		})
+	}
 }

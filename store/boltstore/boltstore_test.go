@@ -78,7 +78,7 @@ func TestOpenRefuses(t *testing.T) {
 		"cut to four pages":   {write(content[:4*4096]), boltstore.ErrDamaged},
 		"cut in half":         {write(content[:len(content)/2]), boltstore.ErrDamaged},
 		"other program's":     {bolt(func(*bbolt.Tx) error { return nil }), boltstore.ErrForeign},
-		"newer format":        {setFormat("3"), boltstore.ErrNewer},
+		"newer format":        {setFormat("4"), boltstore.ErrNewer},
 		"format is no number": {setFormat("one"), boltstore.ErrForeign},
 		"in use":              {func(t *testing.T, path string) { open(t, path) }, boltstore.ErrInUse},
 	} {

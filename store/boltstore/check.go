@@ -76,6 +76,9 @@ func (c *check) begin() (layout, error) {
 		return layout{}, err
 	}
 	for _, t := range tables {
+		if t == tableGroups && c.layout.format < 3 {
+			continue // the upgrade makes it
+		}
 		if c.buckets[string(t.name)] == nil {
 			return layout{}, damaged(fmt.Errorf("the table of %s is missing", t.name))
 		}
@@ -130,6 +133,14 @@ func (c *check) entry(index int, e element) error {
 		c.add(c.expected, tableExpiries, value[:expirySize], e.key)
 		return nil
 	}
+	if t == tableGroups {
+		at := len(e.key) - len(store.NilID)
+		if at < 1 || e.key[at-1] != 0 || len(value) > 0 {
+			return errors.New("an entry of groups is malformed")
+		}
+		c.add(c.indexed, t, e.key[at:], e.key[:at-1])
+		return nil
+	}
 	if t == tableExpiries {
 		if len(e.key) <= expirySize || len(value) > 0 {
 			return errors.New("an expiry is malformed")
@@ -156,6 +167,15 @@ func (c *check) account(key, text []byte, old bool) error {
 	if old { // without a checksum, check the rest of the record
 		if err := errors.Join(raw.Validate(), bson.Unmarshal(text, new(store.Account))); err != nil {
 			return fmt.Errorf("account %x is malformed: %w", key, err)
+		}
+	}
+	groups, err := groupsOf(raw)
+	if err != nil {
+		return fmt.Errorf("account %x is malformed: %w", key, err)
+	}
+	if c.layout.grouped(key) {
+		for _, group := range groups {
+			c.add(c.expected, tableGroups, key, []byte(group))
 		}
 	}
 	if name != "" {

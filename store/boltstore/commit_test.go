@@ -71,6 +71,7 @@ func TestRefusalLeavesNothing(t *testing.T) {
 	for _, change := range []func(*store.Account){
 		func(a *store.Account) { a.Name = long + "x" },
 		func(a *store.Account) { a.EmailKey = long + "x" },
+		func(a *store.Account) { a.Groups = []string{"a", long[:len(long)-12]} },
 	} {
 		refused := account(1)
 		change(refused)
@@ -84,6 +85,20 @@ func TestRefusalLeavesNothing(t *testing.T) {
 		a.EmailKey = ""
 		return nil
 	}))
+	require.Error(t, backend.Update(bg, account(1).ID, func(a *store.Account) error {
+		a.Groups = append(a.Groups, long)
+		return nil
+	}))
+	require.NoError(t, backend.Update(bg, account(1).ID, func(a *store.Account) error { // just not too long
+		a.Groups = append(a.Groups, long[:len(long)-13])
+		return nil
+	}))
+	members, err := backend.List(bg, store.List{By: store.ListByGroup, Match: long[:len(long)-13], Limit: 2})
+	require.NoError(t, err)
+	require.Len(t, members, 1)
+	members, err = backend.List(bg, store.List{By: store.ListByGroup, Match: "a", Limit: 2})
+	require.NoError(t, err)
+	require.Empty(t, members)
 	nameless := account(2)
 	nameless.Name = ""
 	require.NoError(t, backend.Create(bg, nameless))

@@ -91,6 +91,15 @@ func crashWrite(backend store.Backend, writer, key, n int, kind string) error {
 	})
 }
 
+// idBefore returns the id before another one, in the form that lists use.
+func idBefore(id store.ID) string {
+	for at := len(id) - 1; ; at-- {
+		if id[at]--; id[at] != 0xFF {
+			return id.Hex()
+		}
+	}
+}
+
 func crashRecord(writer, key int) string { return fmt.Sprintf("record-%d-%d", writer, key) }
 
 // TestKillLosesNothing kills a process that writes, with SIGKILL at random moments. Then it
@@ -174,6 +183,9 @@ func (c *crashState) verify(t *testing.T, path string, pending map[string]string
 				var n int
 				_, _ = fmt.Sscan(found, &n)
 				assert.Equal(t, crashAccount(writer, key, n), stored)
+				members, err := backend.List(bg, store.List{By: store.ListByGroup, Match: stored.Groups[0], After: idBefore(stored.ID), Limit: 1})
+				require.NoError(t, err)
+				assert.Equal(t, []*store.Account{stored}, members, "the index of groups agrees")
 			} else {
 				require.ErrorIs(t, err, store.ErrNotFound)
 			}

@@ -153,6 +153,15 @@ func TestSwappedRecordsAreRefused(t *testing.T) {
 			key, _ := tx.Bucket([]byte("expiries")).Cursor().First()
 			return tx.Bucket([]byte("expiries")).Delete(key)
 		},
+		"entry of groups gone": func(tx *bbolt.Tx) error {
+			key, _ := tx.Bucket([]byte("groups")).Cursor().First()
+			return tx.Bucket([]byte("groups")).Delete(key)
+		},
+		"entry of groups under another key": func(tx *bbolt.Tx) error {
+			key, value := tx.Bucket([]byte("groups")).Cursor().First()
+			return tx.Bucket([]byte("groups")).Put(append([]byte("x"), key...), bytes.Clone(value))
+		},
+		"groups gone": func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte("groups")) },
 		"account gone": func(tx *bbolt.Tx) error {
 			key, _ := tx.Bucket([]byte("accounts")).Cursor().First()
 			return tx.Bucket([]byte("accounts")).Delete(key)
@@ -160,8 +169,14 @@ func TestSwappedRecordsAreRefused(t *testing.T) {
 		"back to format 1": func(tx *bbolt.Tx) error {
 			return tx.Bucket([]byte("meta")).Put([]byte("format"), []byte("1"))
 		},
+		"back to format 2": func(tx *bbolt.Tx) error {
+			return tx.Bucket([]byte("meta")).Put([]byte("format"), []byte("2"))
+		},
 		"upgrade that never was": func(tx *bbolt.Tx) error {
 			return tx.Bucket([]byte("meta")).Put([]byte("upgrade"), []byte{0})
+		},
+		"upgrade of groups that never was": func(tx *bbolt.Tx) error {
+			return tx.Bucket([]byte("meta")).Put([]byte("upgrade"), []byte{5})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -177,7 +192,7 @@ func TestSwappedRecordsAreRefused(t *testing.T) {
 }
 
 // edit changes a file with bbolt, without this package.
-func edit(t *testing.T, path string, change func(*bbolt.Tx) error) {
+func edit(t testing.TB, path string, change func(*bbolt.Tx) error) {
 	t.Helper()
 	db, err := bbolt.Open(path, 0o600, nil)
 	require.NoError(t, err)

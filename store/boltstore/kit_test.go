@@ -2,12 +2,15 @@ package boltstore_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -112,7 +115,71 @@ func answers(backend store.Backend, accounts int) (unavailable int, wrong error)
 	if !errors.Is(err, store.ErrNotFound) {
 		check("nobody", nil, nil, err)
 	}
+	listed, wrongList := lists(backend, accounts)
+	return unavailable + listed, cmp.Or(wrong, wrongList)
+}
+
+// lists reads everything that fill has written in pages, by each key. It counts the reads that
+// return ErrUnavailable, and returns an error for the first page with a wrong result.
+func lists(backend store.Backend, accounts int) (unavailable int, wrong error) {
+	byID := make([]*store.Account, accounts)
+	for i := range byID {
+		byID[i] = account(i)
+	}
+	byName := slices.Clone(byID)
+	slices.SortFunc(byName, func(a, b *store.Account) int { return strings.Compare(a.Name, b.Name) })
+	byEmail := slices.Clone(byID)
+	slices.SortFunc(byEmail, func(a, b *store.Account) int { return strings.Compare(a.EmailKey, b.EmailKey) })
+	for _, walk := range []struct {
+		list store.List
+		want []*store.Account
+		key  func(*store.Account) string
+	}{
+		{store.List{By: store.ListByID}, byID, func(a *store.Account) string { return a.ID.Hex() }},
+		{store.List{By: store.ListByGroup, Match: "editors"}, byID, func(a *store.Account) string { return a.ID.Hex() }},
+		{store.List{By: store.ListByName, Match: "acc"}, byName, func(a *store.Account) string { return a.Name }},
+		{store.List{By: store.ListByEmail}, byEmail, func(a *store.Account) string { return a.EmailKey }},
+		{store.List{By: store.ListByGroup, Match: "editor"}, nil, nil},
+	} {
+		list := walk.list
+		list.Limit = 37
+		for at := 0; at == 0 || at < len(walk.want); at += list.Limit {
+			page, err := backend.List(bg, list)
+			want := walk.want[at:min(at+list.Limit, len(walk.want))]
+			switch {
+			case errors.Is(err, store.ErrUnavailable):
+				unavailable++
+			case wrong != nil:
+			case err != nil:
+				wrong = fmt.Errorf("%+v: %w", list, err)
+			case len(page)+len(want) > 0 && !assert.ObjectsAreEqual(want, page):
+				wrong = fmt.Errorf("%+v: another answer: %v", list, page)
+			}
+			if len(want) > 0 {
+				list.After = walk.key(want[len(want)-1])
+			}
+		}
+	}
 	return unavailable, wrong
+}
+
+// everyone returns all accounts of a list, in pages.
+func everyone(t testing.TB, backend store.Backend, list store.List) (accounts []*store.Account) {
+	t.Helper()
+	list.Limit = 1000
+	for {
+		page, err := backend.List(bg, list)
+		require.NoError(t, err)
+		accounts = append(accounts, page...)
+		if len(page) < list.Limit {
+			return accounts
+		}
+		last := page[len(page)-1]
+		list.After = map[store.ListKey]string{store.ListByName: last.Name, store.ListByEmail: last.EmailKey}[list.By]
+		if list.After == "" {
+			list.After = last.ID.Hex()
+		}
+	}
 }
 
 // filled returns the content of a file that fill has made, without the empty end that bbolt

@@ -9,10 +9,11 @@ import (
 )
 
 // format is the version of the layout of buckets and records. It grows with a change that
-// an older program would misread or destroy.
+// an older program would misread or destroy. Open upgrades a file of an older format.
 //
-// In format 1 values had no checksums. Open upgrades such a file.
-const format = 2
+// In format 1 values had no checksums. In format 2 there was no table of groups, and a program
+// of that time would not keep it up to date.
+const format = 3
 
 // The bucket "meta", and its keys.
 var (
@@ -25,14 +26,18 @@ var (
 
 var tableMeta = newTable("meta")
 
-// layout says which entries of a file have a checksum, and can be in the middle of an
-// upgrade.
+// layout says which entries of a file have a checksum and which accounts are in the table of
+// groups. It can be in the middle of an upgrade.
 type layout struct {
 	format int
 	// upgrade is the last entry that has been upgraded: an index in tables, then a key.
-	// It is nil before and after an upgrade.
+	// For the index of the table of groups, which the upgrade builds, the key is that of
+	// an account. upgrade is nil before and after an upgrade.
 	upgrade []byte
 }
+
+// groupsIndex is the index of the table of groups in tables.
+const groupsIndex = 5
 
 // parseLayout returns the layout that the entries of the bucket "meta" describe.
 func parseLayout(entries map[string]string) (layout, error) {
@@ -51,7 +56,11 @@ func parseLayout(entries map[string]string) (layout, error) {
 	if upgrading {
 		l.upgrade = []byte(upgrade)
 	}
-	if number == 1 || string(l.sum()) != sum || upgrading && (len(upgrade) == 0 || int(upgrade[0]) >= len(tables)) {
+	steps := len(tables)
+	if number < 3 {
+		steps = groupsIndex
+	}
+	if number == 1 || string(l.sum()) != sum || upgrading && (len(upgrade) == 0 || int(upgrade[0]) >= steps) {
 		return layout{}, ErrDamaged
 	}
 	return l, nil
@@ -77,9 +86,12 @@ func (l layout) write(tx *bbolt.Tx) error {
 	return meta.Put(metaSum, l.sum())
 }
 
-// old reports whether an entry has no checksum yet.
+// old reports whether an entry has no checksum yet. The table of groups never had entries
+// without.
 func (l layout) old(index int, key []byte) bool {
 	switch {
+	case index == groupsIndex:
+		return false
 	case l.format == 1:
 		return true
 	case l.upgrade == nil:
@@ -90,62 +102,15 @@ func (l layout) old(index int, key []byte) bool {
 	return bytes.Compare(key, l.upgrade[1:]) > 0
 }
 
-// upgradeStep is how many entries one transaction of an upgrade changes.
-const upgradeStep = 2000
-
-// upgradeFile gives each entry its checksum. The first transaction raises the format, so
-// that an older program refuses the file from then on. Each transaction notes how far it
-// has come, so that the next opening continues an interrupted upgrade.
-func upgradeFile(db *bbolt.DB, l layout) error {
-	if l.format == 1 {
-		l = layout{format: format, upgrade: []byte{0}}
-		if err := db.Update(l.write); err != nil {
-			return err
-		}
-	}
-	for l.upgrade != nil {
-		err := db.Update(func(tx *bbolt.Tx) error {
-			var err error
-			if l.upgrade, err = upgradeEntries(tx, int(l.upgrade[0]), l.upgrade[1:]); err != nil {
-				return err
-			}
-			return l.write(tx)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// upgradeEntries upgrades the next entries of one table, those after the key last. It
-// returns how far the upgrade has come, or nil at its end.
-func upgradeEntries(tx *bbolt.Tx, index int, last []byte) ([]byte, error) {
-	t := tables[index]
-	bucket := tx.Bucket(t.name)
-	var keys, values [][]byte
-	cursor := bucket.Cursor()
-	key, value := cursor.First()
-	if len(last) > 0 {
-		if key, value = cursor.Seek(last); bytes.Equal(key, last) {
-			key, value = cursor.Next()
-		}
-	}
-	for ; key != nil && len(keys) < upgradeStep; key, value = cursor.Next() {
-		keys, values = append(keys, bytes.Clone(key)), append(values, t.seal(key, value))
-	}
-	for i, key := range keys {
-		if err := bucket.Put(key, values[i]); err != nil {
-			return nil, err
-		}
-	}
+// grouped reports whether an account is in the table of groups already.
+func (l layout) grouped(id []byte) bool {
 	switch {
-	case len(keys) == upgradeStep:
-		return append([]byte{byte(index)}, keys[len(keys)-1]...), nil
-	case index+1 < len(tables):
-		return []byte{byte(index + 1)}, nil
+	case l.format < 3:
+		return false
+	case l.upgrade == nil:
+		return true
 	}
-	return nil, nil
+	return l.upgrade[0] == groupsIndex && bytes.Compare(id, l.upgrade[1:]) <= 0
 }
 
 // layOut makes the buckets of a new file.

@@ -120,7 +120,7 @@ func liveCall(backend *boltstore.Store, i, accounts int) error {
 	want := account(i % accounts)
 	var got *store.Account
 	var err error
-	switch i % 6 {
+	switch i % 7 {
 	case 0:
 		got, err = backend.FindByID(bg, want.ID)
 	case 1:
@@ -139,11 +139,54 @@ func liveCall(backend *boltstore.Store, i, accounts int) error {
 		return putRecord(backend, i%accounts)
 	case 5:
 		return backend.Ping(bg)
+	case 6:
+		return livePage(backend, i, accounts)
 	}
 	if err == nil && (got.ID != want.ID || got.Name != want.Name || got.PasswordHash != want.PasswordHash || got.Disabled != want.Disabled) {
 		return errWrong
 	}
 	return err
+}
+
+// livePage reads a page of a list, and returns errWrong if it has another account, or not all.
+func livePage(backend *boltstore.Store, i, accounts int) error {
+	first := i / 7 % accounts
+	list := store.List{Limit: 1 + i%accounts}
+	want := min(list.Limit, accounts-first)
+	switch i / 7 % 4 {
+	case 1:
+		list.By, list.Match = store.ListByGroup, "editors"
+	case 2:
+		list.By, want = store.ListByName, min(list.Limit, accounts)
+	case 3:
+		list.By, want = store.ListByEmail, min(list.Limit, accounts)
+	}
+	if list.By == store.ListByID || list.By == store.ListByGroup {
+		list.After = store.ID{0: 1, 11: byte(first - 1)}.Hex()
+		if first == 0 {
+			list.After = ""
+		}
+	}
+	page, err := backend.List(bg, list)
+	if err != nil {
+		return err
+	}
+	if len(page) != want {
+		return errWrong
+	}
+	for at, got := range page {
+		var number int
+		if _, err := fmt.Sscanf(got.Name, "account-%d", &number); err != nil || got.ID != account(number).ID {
+			return errWrong
+		}
+		if (list.By == store.ListByID || list.By == store.ListByGroup) && number != first+at {
+			return errWrong
+		}
+		if at > 0 && list.By == store.ListByName && got.Name <= page[at-1].Name || at > 0 && list.By == store.ListByEmail && got.EmailKey <= page[at-1].EmailKey {
+			return errWrong
+		}
+	}
+	return nil
 }
 
 // liveDamage does one of six kinds of damage, and says which.

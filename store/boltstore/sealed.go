@@ -32,14 +32,18 @@ func newTable(name string) *table {
 }
 
 // The tables, with their keys and values. An upgrade goes through them in this order.
+//
+// In the table of groups a zero byte stands between the group and the id. The id has a fixed
+// length, so two entries never have the same key.
 var (
 	tableAccounts = newTable("accounts") // ObjectID -> BSON of store.Account
 	tableNames    = newTable("names")    // Account.Name -> ObjectID
 	tableEmails   = newTable("emails")   // Account.EmailKey -> ObjectID
 	tableRecords  = newTable("records")  // key -> expiry, value
 	tableExpiries = newTable("expiries") // expiry, key -> nothing
+	tableGroups   = newTable("groups")   // each of Account.Groups, 0, ObjectID -> nothing
 
-	tables = []*table{tableAccounts, tableNames, tableEmails, tableRecords, tableExpiries}
+	tables = []*table{tableAccounts, tableNames, tableEmails, tableRecords, tableExpiries, tableGroups}
 )
 
 func (t *table) sum(key, value []byte) uint32 {
@@ -92,7 +96,7 @@ func (t *table) checkAbsent(bucket *bbolt.Bucket, key []byte) error {
 	next, value := cursor.Seek(key)
 	if next != nil {
 		if _, whole := t.unseal(next, value); !whole || bytes.Compare(next, key) <= 0 {
-			return metDamage("the order of %s is broken", t.name)
+			return t.outOfOrder()
 		}
 	}
 	var previous []byte
@@ -103,7 +107,7 @@ func (t *table) checkAbsent(bucket *bbolt.Bucket, key []byte) error {
 	}
 	if previous != nil {
 		if _, whole := t.unseal(previous, value); !whole || bytes.Compare(previous, key) >= 0 {
-			return metDamage("the order of %s is broken", t.name)
+			return t.outOfOrder()
 		}
 	}
 	return nil

@@ -91,7 +91,7 @@ func TestFormat1IsUpgraded(t *testing.T) {
 		writeFormat1(t, path, accounts)
 		assertWhole(t, path, accounts)
 		format, upgrading := meta(t, path)
-		assert.Equal(t, 2, format, "an older program refuses the file")
+		assert.Equal(t, 3, format, "an older program refuses the file")
 		assert.False(t, upgrading)
 		before := transaction(t, path)
 		assertWhole(t, path, accounts)
@@ -127,7 +127,7 @@ func TestUpgradeGoesOnAfterKill(t *testing.T) {
 		require.NoError(t, command.Process.Kill())
 		<-ended
 		format, upgrading := meta(t, path)
-		require.Equal(t, 2, format)
+		require.Equal(t, 3, format)
 		if upgrading {
 			interrupted++
 		}
@@ -138,6 +138,7 @@ func TestUpgradeGoesOnAfterKill(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, want, got)
 		}
+		require.Len(t, everyone(t, backend, store.List{By: store.ListByGroup, Match: "editors"}), accounts)
 		require.NoError(t, backend.Close())
 		_, upgrading = meta(t, path)
 		assert.False(t, upgrading)
