@@ -2,6 +2,7 @@ package boltstore_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,6 +35,8 @@ func (o *outcomes) try(t *testing.T, content []byte, accounts int, what string) 
 		return
 	}
 	unavailable, wrong := answers(backend, accounts)
+	unlisted, wrongList := lists(backend, accounts)
+	unavailable, wrong = unavailable+unlisted, cmp.Or(wrong, wrongList)
 	assert.NoError(t, backend.Close())
 	switch {
 	case wrong != nil:

@@ -67,9 +67,11 @@ func writeFormat1(t testing.TB, path string, accounts int) {
 func assertWhole(t *testing.T, path string, accounts int) {
 	t.Helper()
 	backend := open(t, path)
-	unavailable, wrong := answers(backend, accounts)
-	assert.NoError(t, wrong)
-	assert.Zero(t, unavailable)
+	for _, read := range []func(store.Backend, int) (int, error){answers, lists} {
+		unavailable, wrong := read(backend, accounts)
+		assert.NoError(t, wrong)
+		assert.Zero(t, unavailable)
+	}
 	require.NoError(t, backend.Close())
 }
 

@@ -87,9 +87,9 @@
 //
 // Computed, for 100 million accounts with two sessions each: the documents have 65 GB, of
 // which the compression of the storage engine leaves perhaps half. The indexes have about 25
-// bytes for each entry on _id, 40 on name and 50 on email_key, before prefix compression.
-// That is up to 11.5 GB, which should stay in memory. One replica set on machines with 64 GB
-// of memory can hold all of it.
+// bytes for each entry on _id, 40 on name, 50 on email_key and 40 for each group of an
+// account, before prefix compression. With one group each that is up to 15.5 GB, which should
+// stay in memory. One replica set on machines with 64 GB of memory can hold all of it.
 //
 // # Traffic
 //
