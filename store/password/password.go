@@ -205,6 +205,13 @@ func (h *Hasher) WrapSHA224(ctx context.Context, hexDigest string) (string, erro
 	return wrapped.String(), nil
 }
 
+// Check returns [ErrHash] or [ErrTooCostly] if Verify would not take a stored hash, so that
+// an import can say so at once. It does no hashing.
+func (h *Hasher) Check(hash string) error {
+	_, err := h.config.parse(hash)
+	return err
+}
+
 // Verify reports whether the password matches the stored hash, and whether that hash is
 // outdated: the caller should then replace it, because new hashes have other costs or
 // another form. It calls stored to get the hash once it is the caller's turn, and returns
