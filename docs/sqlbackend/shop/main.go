@@ -59,11 +59,7 @@ func newApp(ctx context.Context, db *sql.DB, directory string) (http.Handler, er
 	if err != nil {
 		return nil, err
 	}
-	hasher, err := newHasher()
-	if err != nil {
-		return nil, err
-	}
-	accounts, err := store.NewAccounts(store.Config{Backend: users, Passwords: hasher})
+	accounts, err := store.NewAccounts(store.Config{Backend: users})
 	if err != nil {
 		return nil, err
 	}
