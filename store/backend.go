@@ -22,12 +22,19 @@ import (
 //     revocation.
 //   - Update compares and swaps: it never overwrites a change that it has not read. In
 //     a table, for example, a version column makes that possible.
-//   - Account.Unknown, Session.Unknown and Account.Format are kept as they are, so that
-//     an older program does not destroy what a newer one wrote. See [Account].
+//   - Every member of Account and Session is kept, also one that a later version of this
+//     package adds. So if a table has a column for each member, encode the others into
+//     one more column. Account.Unknown, Session.Unknown and Account.Format are kept too,
+//     so that an older program does not destroy what a newer one wrote. See [Account].
+//   - An empty Groups or Sessions is returned empty, not nil.
+//
+// A Name has at most 64 characters, an EmailKey 254 bytes, a PasswordHash 1,024 bytes, and
+// a group 64 ASCII characters. Config.MaxSessions bounds the sessions: 32 of them take about
+// 10 KB.
 //
 // All methods are safe for concurrent use and honour their context. A method that
-// cannot do its work returns an error that matches [ErrUnavailable]. Any other error
-// that is not named here is treated like one.
+// cannot do its work returns an error that matches [ErrUnavailable], or the error of its
+// context. Any other error that is not named here is treated like one.
 //
 // An *Account that a method returns is a snapshot: neither the backend nor the caller
 // changes it.
@@ -60,8 +67,8 @@ type Backend interface {
 	// Update then returns nil, once the record that change saw is as durable as a
 	// write of its own would be.
 	//
-	// Update returns ErrNotFound if there is no record, and an *ExistsError if change
-	// sets the Name or EmailKey of another record.
+	// Update returns ErrNotFound if there is no record, and an *ExistsError as Create does
+	// if change sets the Name or EmailKey of another record.
 	Update(ctx context.Context, id ID, change func(*Account) error) error
 
 	// Delete removes a record. It returns ErrNotFound if there is none.
@@ -71,12 +78,14 @@ type Backend interface {
 	// reads a bounded number of records through an index, so that a large table can be
 	// read in pages. It returns fewer than list.Limit accounts only at the end. An
 	// account that is changed while pages are read may be missing, or be in two pages.
+	// Do not use LIKE for a prefix: it has patterns, and ignores case in some databases.
 	List(ctx context.Context, list List) ([]*Account, error)
 
 	// UpdateRecord does for the small record of a key what Update does for accounts,
 	// ErrUnchanged included. change gets a Record without a Value if there is none, or
 	// if it has expired at the time now. If change leaves the Value empty, the record
-	// is removed. A backend removes expired records at some later time.
+	// is removed. A backend removes expired records an hour or so later, because the
+	// clocks of servers differ.
 	UpdateRecord(ctx context.Context, key string, now time.Time, change func(*Record) error) error
 
 	// Ping returns nil if the backend can do its work now.

@@ -6,7 +6,6 @@ import (
 	_ "embed"
 	"fmt"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -75,35 +74,6 @@ func TestBackend(t *testing.T) {
 		backend, _, _ := openEmpty(t)
 		return backend
 	})
-}
-
-// TestEveryMemberIsKept fails if store.Account or store.Session has a member that the test
-// does not set, so that a new member is not forgotten.
-func TestEveryMemberIsKept(t *testing.T) {
-	account := newAccount("ada")
-	account.Phone, account.PasswordHash, account.CredentialsVersion = "+49 30 1234567", "hash", -1<<63
-	account.Groups, account.Disabled, account.Format = []string{"editors"}, true, 1
-	account.Modified, account.LastAction = epoch.Add(time.Millisecond), epoch.Add(time.Hour)
-	account.Unknown = map[string]any{"later": "account"}
-	account.Sessions = []store.Session{{
-		ID: "id", ClientID: "client", UserAgent: "agent", Address: "2001:db8::1", Generation: 1 << 40, RotationID: -1 << 63,
-		Used: true, LostReplies: 2, RecoveredAt: epoch.Add(time.Minute), Created: epoch, Rotated: epoch.Add(time.Second),
-		Expires: epoch.Add(time.Hour), Unknown: map[string]any{"later": "session"},
-	}}
-	for _, value := range []reflect.Value{reflect.ValueOf(*account), reflect.ValueOf(account.Sessions[0])} {
-		for i := range value.NumField() {
-			require.False(t, value.Field(i).IsZero(), "set %s", value.Type().Field(i).Name)
-		}
-	}
-	backend, _, _ := openEmpty(t)
-	require.NoError(t, backend.Create(t.Context(), account))
-	found, err := backend.FindByID(t.Context(), account.ID)
-	require.NoError(t, err)
-	assert.Equal(t, account, found)
-	require.NoError(t, backend.Update(t.Context(), account.ID, func(*store.Account) error { return nil }))
-	found, err = backend.FindByID(t.Context(), account.ID)
-	require.NoError(t, err)
-	assert.Equal(t, account, found, "written again")
 }
 
 // TestTwoProcessesLoseNoWrite uses two pools on one file, as two processes would.

@@ -5,6 +5,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +24,7 @@ func Test(t *testing.T, open func(t *testing.T) store.Backend) {
 	for name, test := range map[string]func(*testing.T, store.Backend){
 		"CreateFind":               testCreateFind,
 		"RoundTrip":                testRoundTrip,
+		"EveryMemberIsKept":        testEveryMemberIsKept,
 		"SnapshotsArePrivate":      testSnapshotsArePrivate,
 		"CreateRefusesTaken":       testCreateRefusesTaken,
 		"CreateRace":               testCreateRace,
@@ -139,6 +141,29 @@ func testRoundTrip(t *testing.T, backend store.Backend) {
 		return nil
 	}))
 	assert.Empty(t, find(t, backend, account.ID).Sessions)
+}
+
+// testEveryMemberIsKept fails if store.Account or store.Session has a member that the test
+// does not set, so that a new member is not forgotten.
+func testEveryMemberIsKept(t *testing.T, backend store.Backend) {
+	account := newAccount("ada")
+	account.Phone, account.CredentialsVersion = "+49 30 1234567", -1<<63
+	account.Groups, account.Disabled, account.Format = []string{"editors"}, true, 1
+	account.Unknown = map[string]any{"later": "account"}
+	account.Sessions = []store.Session{{
+		ID: "id", ClientID: "client", UserAgent: "agent", Address: "2001:db8::1", Generation: 1 << 40, RotationID: -1 << 63,
+		Used: true, LostReplies: 2, RecoveredAt: epoch.Add(time.Minute), Created: epoch, Rotated: epoch.Add(time.Second),
+		Expires: epoch.Add(time.Hour), Unknown: map[string]any{"later": "session"},
+	}}
+	for _, value := range []reflect.Value{reflect.ValueOf(*account), reflect.ValueOf(account.Sessions[0])} {
+		for i := range value.NumField() {
+			require.False(t, value.Field(i).IsZero(), "set %s", value.Type().Field(i).Name)
+		}
+	}
+	require.NoError(t, backend.Create(t.Context(), account))
+	assert.Equal(t, account, find(t, backend, account.ID))
+	require.NoError(t, backend.Update(t.Context(), account.ID, func(*store.Account) error { return nil }))
+	assert.Equal(t, account, find(t, backend, account.ID), "written again")
 }
 
 func testSnapshotsArePrivate(t *testing.T, backend store.Backend) {
