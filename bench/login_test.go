@@ -29,7 +29,9 @@ func BenchmarkFailedLogin(b *testing.B) {
 	}
 	create(store.NewAccount{Name: "known", Password: rootPassword})
 	create(store.NewAccount{Name: "robot", NoPassword: true})
-	create(store.NewAccount{Name: "foreign", PasswordHash: "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"})
+	create(store.NewAccount{Name: "unreadable", PasswordHash: "$6$salt$hash"})
+	create(store.NewAccount{Name: "cheaper", PasswordHash: "$2a$04$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"})
+	create(store.NewAccount{Name: "dearer", PasswordHash: "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"})
 	disabled := create(store.NewAccount{Name: "disabled", Password: rootPassword})
 	require.NoError(b, accounts.Disable(b.Context(), disabled.ID))
 
@@ -40,7 +42,9 @@ func BenchmarkFailedLogin(b *testing.B) {
 		{"disabled,_right", "disabled", rootPassword},
 		{"disabled,_wrong", "disabled", "wrong"},
 		{"no_password", "robot", "wrong"},
-		{"hash_of_another_scheme", "foreign", "wrong"},
+		{"hash_of_no_known_scheme", "unreadable", "wrong"},
+		{"cheaper_hash,_bcrypt_4", "cheaper", "wrong"},
+		{"dearer_hash,_bcrypt_10", "dearer", "wrong"}, // shows, see password.Config.OldHash
 	} {
 		b.Run(test.name, func(b *testing.B) {
 			var times []time.Duration
