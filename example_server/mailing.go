@@ -6,14 +6,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/store/mail"
 )
 
-// mailTimeout is how long the end of the server waits for mails that are queued.
-const mailTimeout = 10 * time.Second
+// mailTimeout is how long the end of the server waits for mails that are queued. Docker, for
+// example, kills a process 10 seconds after it has asked it to end.
+const mailTimeout = 8 * time.Second
 
 // openMail starts to send mails, if mail is configured. Otherwise it returns a nil Mailer.
 func openMail(s *settings, logger *slog.Logger) (_ store.Mailer, closeMail func() error, err error) {
@@ -29,17 +31,30 @@ func openMail(s *settings, logger *slog.Logger) (_ store.Mailer, closeMail func(
 		return nil, func() error { return nil }, nil
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("OAUTHSV_SMTP_URL, -mail-from: %w", err)
+		return nil, nil, fmt.Errorf("OAUTHSV_SMTP_URL (the URL), -mail-from or else -root-email (From): %w", err)
 	}
+	warnOfSender(s, logger)
 	queue, err := mail.NewQueue(mail.Config{Sender: sender, Service: serviceName(s.issuer), Logger: logger})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("-issuer (its host is the Service): %w", err)
 	}
 	return queue, func() error {
+		if waiting := queue.Counts().Waiting; waiting > 0 {
+			logger.Info("waiting for mails that are not sent yet", "count", waiting, "timeout", mailTimeout)
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), mailTimeout)
 		defer cancel()
 		return queue.Close(ctx)
 	}, nil
+}
+
+// warnOfSender warns of the default sender: a server elsewhere refuses its mails, or takes them
+// for spam.
+func warnOfSender(s *settings, logger *slog.Logger) {
+	relay, err := url.Parse(s.smtpURL)
+	if err == nil && relay.Host != "" && !isLoopback(relay.Host) && strings.HasSuffix(s.mailFrom, "@localhost") {
+		logger.Warn("mails come from an address that no other server can answer: set -mail-from", "from", s.mailFrom)
+	}
 }
 
 // serviceName is what mails call this server: the host of the issuer.

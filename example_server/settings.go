@@ -66,7 +66,7 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 	flags.StringVar(&s.mailFrom, "mail-from", "", "address that mails come from (default: that of -root-email); OAUTHSV_SMTP_URL, such as smtp://user:password@host:587, says where they go")
 	flags.BoolVar(&s.mailToLog, "mail-to-log", false, "write mails to the log instead of sending them, codes included; for development")
 	var registration string
-	flags.StringVar(&registration, "registration", "on", "on or off: whether strangers can register; it needs mail")
+	flags.StringVar(&registration, "registration", "on", "on or off: whether strangers can register; without mail nobody can")
 	s.rootPassword = getenv("OAUTHSV_ROOT_PASSWORD")
 	s.smtpURL = getenv("OAUTHSV_SMTP_URL")
 
@@ -88,6 +88,14 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 	}
 	if s.trustedProxies, err = parseNetworks(proxies); err != nil {
 		return nil, fmt.Errorf("-trusted-proxies: %w", err)
+	}
+	if s.smtpURL == "" && !s.mailToLog { // perhaps the variable is misspelled
+		switch {
+		case s.mailFrom != "":
+			return nil, errors.New("-mail-from needs OAUTHSV_SMTP_URL, which says where mails go")
+		case isSet(flags, "registration") && registration == "on":
+			return nil, errors.New("-registration on needs mail: set OAUTHSV_SMTP_URL, or -mail-to-log for development")
+		}
 	}
 	s.mailFrom = cmp.Or(s.mailFrom, s.rootEmail)
 	s.noRegistration = registration == "off"
