@@ -30,6 +30,25 @@ type application struct {
 }
 
 func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stderr io.Writer) (_ *application, err error) {
+	mailer, closeMail, err := openMail(s, logger)
+	if err != nil {
+		return nil, err
+	}
+	backend, closeBackend, err := openStore(ctx, s.store, logger)
+	if err != nil {
+		closeMail()
+		return nil, fmt.Errorf("-store: %w", err)
+	}
+	closeAll := func() error {
+		closeMail() // before the store, which mails need
+		return closeBackend()
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, closeAll())
+		}
+	}()
+	// The keys come last, so that a start that is refused leaves no new key file behind.
 	keys, err := tokens.OpenKeyring(tokens.KeyFile{Path: s.keyFile, Logger: logger})
 	if err != nil {
 		return nil, fmt.Errorf("-key-file: %w", err)
@@ -42,20 +61,6 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 		return nil, fmt.Errorf("-issuer, -audience: %w", err)
 	}
 
-	mailer, closeMail, err := openMail(s, logger)
-	if err != nil {
-		return nil, err
-	}
-	backend, closeBackend, err := openStore(ctx, s.store, logger)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("-store: %w", err), closeMail())
-	}
-	closeAll := func() error { return errors.Join(closeMail(), closeBackend()) } // mails need the store
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, closeAll())
-		}
-	}()
 	accounts, err := store.NewAccounts(store.Config{
 		Backend:         backend,
 		RefreshTTL:      s.refreshTTL,

@@ -18,7 +18,7 @@ import (
 const mailTimeout = 8 * time.Second
 
 // openMail starts to send mails, if mail is configured. Otherwise it returns a nil Mailer.
-func openMail(s *settings, logger *slog.Logger) (_ store.Mailer, closeMail func() error, err error) {
+func openMail(s *settings, logger *slog.Logger) (_ store.Mailer, closeMail func(), err error) {
 	var sender mail.Sender
 	switch {
 	case s.smtpURL != "" && s.mailToLog:
@@ -28,7 +28,7 @@ func openMail(s *settings, logger *slog.Logger) (_ store.Mailer, closeMail func(
 	case s.mailToLog:
 		sender = mail.LogSender{Logger: logger}
 	default:
-		return nil, func() error { return nil }, nil
+		return nil, func() {}, nil
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("OAUTHSV_SMTP_URL (the URL), -mail-from or else -root-email (From): %w", err)
@@ -38,13 +38,15 @@ func openMail(s *settings, logger *slog.Logger) (_ store.Mailer, closeMail func(
 	if err != nil {
 		return nil, nil, fmt.Errorf("-issuer (its host is the Service): %w", err)
 	}
-	return queue, func() error {
+	return queue, func() {
 		if waiting := queue.Counts().Waiting; waiting > 0 {
 			logger.Info("waiting for mails that are not sent yet", "count", waiting, "timeout", mailTimeout)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), mailTimeout)
 		defer cancel()
-		return queue.Close(ctx)
+		if err := queue.Close(ctx); err != nil {
+			logger.Warn("ended before all mails were sent", "error", err)
+		}
 	}, nil
 }
 

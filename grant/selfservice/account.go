@@ -74,7 +74,11 @@ func (h *Handlers) changePassword(w http.ResponseWriter, r *http.Request) error 
 	change.ClientID = caller.ClientID
 	response, err := h.server.ChangePassword(r.Context(), change)
 	if err != nil {
-		return h.checked(r, err)
+		problem := grant.ProblemOf(h.checked(r, err))
+		if problem.Field == "password" {
+			problem.Field = "new_password" // as the request calls it
+		}
+		return problem
 	}
 	h.server.WriteJSON(w, http.StatusOK, response)
 	return nil

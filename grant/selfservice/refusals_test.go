@@ -147,7 +147,11 @@ func TestRefusedValues(t *testing.T) {
 			if name == "registration" && reason == "personal" {
 				continue // the e-mail is another one
 			}
-			k.assertProblem(got, 422, grant.ProblemRefusedValue, "password")
+			field := "password"
+			if name == "change" {
+				field = "new_password"
+			}
+			k.assertProblem(got, 422, grant.ProblemRefusedValue, field)
 			assert.Equal(t, reason, got.json(t)["reason"], name)
 			if refused != "" {
 				assert.NotContains(t, got.body, refused)

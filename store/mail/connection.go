@@ -47,6 +47,12 @@ func (c *connection) close() {
 	}
 }
 
+// isLoginCode reports whether a code refuses the login, and not the message (RFC 4954
+// section 6). An operator can mend the settings, and no mail must be lost until then.
+func isLoginCode(code int) bool {
+	return code == 530 || code == 534 || code == 535 || code == 538
+}
+
 // describe makes an error of ours from one of go-mail.
 func describe(err error, hide ...string) error {
 	var reply *textproto.Error
@@ -66,7 +72,7 @@ func describe(err error, hide ...string) error {
 		}
 	}
 	text = cleanError(text, hide...)
-	if code >= 500 {
+	if code >= 500 && !isLoginCode(code) {
 		return fmt.Errorf("%w: %s", ErrRejected, text)
 	}
 	return fmt.Errorf("mail: SMTP: %s", text)

@@ -156,7 +156,7 @@ func (q *Queue) settle(job *job, err error) {
 	default:
 		q.counts.Retried++
 		q.delay(job)
-		event = "mail_retried"
+		event, logged = "mail_retried", slog.LevelWarn
 	}
 	if q.closed && q.waiting() == 0 {
 		q.change.Broadcast()

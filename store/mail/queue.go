@@ -45,8 +45,8 @@ type Config struct {
 	// code of the mail ends. The default is 30 minutes.
 	GiveUp time.Duration
 
-	// Logger logs what happens to mails: mail_sent and mail_retried as information,
-	// mail_failed, mail_dropped and mails_lost as warnings. The default is
+	// Logger logs what happens to mails: mail_sent as information,
+	// mail_retried, mail_failed, mail_dropped and mails_lost as warnings. The default is
 	// slog.Default().
 	Logger *slog.Logger
 	// Now returns the current time. The default is time.Now.

@@ -167,8 +167,8 @@ func parseRecipient(text string) (*mail.Address, error) {
 }
 
 // Send delivers the message. It returns an error that matches [ErrRejected] if the server
-// refuses it for good, with a reply of 500 or above. Errors hold no address and no
-// password.
+// refuses the message for good, with a reply of 500 or above. A refused login is no such
+// error: an operator can mend it. Errors hold no address and no password.
 func (s *SMTP) Send(ctx context.Context, message Message) error {
 	envelope, err := s.compose(message)
 	if err != nil {
