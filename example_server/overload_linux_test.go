@@ -34,7 +34,7 @@ func startForCrowd(t *testing.T) *process {
 	directory := t.TempDir()
 	hasher, err := password.New(password.Config{})
 	require.NoError(t, err)
-	makeAccounts(t, filepath.Join(directory, "oauthsv.db"), hasher, crowd)
+	makeAccounts(t, filepath.Join(directory, "oauthsv.db"), hasher, crowd+1)
 	command := command(directory, nil, "-addr", "127.0.0.1:0", "-issuer", "http://127.0.0.1", "-trusted-proxies", "127.0.0.0/8")
 	log, err := os.Create(filepath.Join(directory, "log")) // some hundred thousand lines
 	require.NoError(t, err)
@@ -52,7 +52,7 @@ func TestCrowdOfLogins(t *testing.T) {
 	p := startForCrowd(t)
 	inside := newDriver(p.url)
 	inside.from = "10.9.9.9"
-	token := inside.login("root", rootPassword).AccessToken
+	token := inside.login(accountName(crowd), middlewaretest.Password).AccessToken
 	require.NotEmpty(t, token)
 	idle := timesOf(t, inside, token, func(served int) bool { return served < 300 })
 
