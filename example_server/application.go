@@ -96,6 +96,9 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 	if err != nil {
 		return nil, err
 	}
+	if mailer != nil && !s.noRegistration {
+		logger.Info("strangers can register; -registration off turns that off")
+	}
 	backup, _ := backend.(io.WriterTo) // the file of a bolt store
 	administration, err := admin.New(admin.Config{Server: server, Auth: auth, Backup: backup})
 	if err != nil {
@@ -163,13 +166,23 @@ func ensureRoot(ctx context.Context, accounts *store.Accounts, s *settings, logg
 	if err != nil {
 		return fmt.Errorf("-root-name, -root-email, OAUTHSV_ROOT_PASSWORD: %w", err)
 	}
-	if root.Created && s.rootPassword == "" {
+	if root.Password != "" {
 		fmt.Fprintf(stderr, "made account %q with password %s (shown this once)\n", s.rootName, root.Password)
 	}
 	if root.Weakness != nil {
 		logger.Warn("OAUTHSV_ROOT_PASSWORD is weak: set a better one for this account", "account", s.rootName, "reason", root.Weakness)
 	}
-	return nil
+	if root.Created {
+		return nil
+	}
+	if s.rootPassword != "" {
+		logger.Info("OAUTHSV_ROOT_PASSWORD is not used, because the store holds accounts: \"example_server accounts passwd ACCOUNT\" sets a password")
+	}
+	admins, err := accounts.List(ctx, store.Listing{Group: store.AdminGroup, Limit: 1})
+	if err == nil && len(admins.Accounts) == 0 {
+		logger.Warn("no account is in the group admin: \"example_server accounts group add ACCOUNT admin\" puts one into it")
+	}
+	return err
 }
 
 // serveAccountID answers with null for a caller without credentials.

@@ -11,7 +11,8 @@ import (
 type Root struct {
 	// Created reports whether this call made the account.
 	Created bool
-	// Password is that of the account, if this call made it.
+	// Password is the password that this call generated. It is empty if the caller chose
+	// one.
 	Password string
 	// Weakness is why Config.PasswordPolicy would refuse the password, or nil. Warn of
 	// it: the account has the password all the same, because the operator chose it.
@@ -29,11 +30,12 @@ func (a *Accounts) EnsureRoot(ctx context.Context, name, email, password string)
 	if err != nil || len(anybody) > 0 {
 		return Root{}, err
 	}
-	root := Root{Created: true, Password: password}
+	root := Root{Created: true}
 	if password == "" {
 		root.Password = rand.Text()
+		password = root.Password
 	}
-	wanted := NewAccount{Name: name, Email: email, Password: root.Password, Groups: []string{AdminGroup}}
+	wanted := NewAccount{Name: name, Email: email, Password: password, Groups: []string{AdminGroup}}
 	_, err = a.create(ctx, wanted, func(ctx context.Context, prepared, name, emailKey string) error {
 		root.Weakness = a.policy.check(ctx, prepared, name, emailKey)
 		if errors.Is(root.Weakness, ErrUnavailable) {

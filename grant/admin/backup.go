@@ -13,8 +13,8 @@ import (
 func (h *Handlers) backup(w http.ResponseWriter, r *http.Request) error {
 	if h.config.Backup == nil {
 		return &grant.Problem{
-			Type: grant.ProblemNotConfigured, Title: "this store has no backup of its own", Status: http.StatusNotImplemented,
-			Detail: "use the tools of its database, or export the accounts",
+			Type: grant.ProblemNotConfigured, Title: "this server makes no backups", Status: http.StatusNotImplemented,
+			Detail: "use the tools of the database, or export the accounts",
 		}
 	}
 	header := w.Header()

@@ -2,8 +2,9 @@
 // of one group, by default store.AdminGroup. The package holds no rule: those are in package
 // store.
 //
-// Requests and answers are JSON. Errors are problem details (RFC 9457), see grant.Problem.
-// No answer may be cached. Each change is an event that names who made it.
+// Requests and answers are JSON. Errors are problem details (RFC 9457), see grant.Problem,
+// but for a missing or bad access token: package middleware answers that. No answer may be
+// cached. Each change is an event that names who made it.
 //
 //	GET    /admin/accounts?prefix=&group=&limit=&after=   a page of accounts
 //	POST   /admin/accounts            name, email, phone?, password?, groups?   201, the account

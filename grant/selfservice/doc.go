@@ -2,8 +2,9 @@
 // reset, changes by its owner, and its sessions. It holds no rule: those are in package
 // store.
 //
-// Requests and answers are JSON. Errors are problem details (RFC 9457), see grant.Problem.
-// No answer may be cached.
+// Requests and answers are JSON. Errors are problem details (RFC 9457), see grant.Problem,
+// but for a missing or bad access token: package middleware answers that. No answer may be
+// cached.
 //
 //	POST   /accounts                 name, email, phone?   202, a code goes to the e-mail
 //	POST   /accounts/confirm         code, password, name? 201, the account_id

@@ -71,6 +71,9 @@ func describe(err error, hide ...string) error {
 			text = fmt.Sprintf("the server refused the login with code %d", code)
 		}
 	}
+	if strings.Contains(text, "STARTTLS mode") { // go-mail's, in words of its own
+		text = "the server offers no STARTTLS; for a server on this machine, append ?starttls=off to the URL"
+	}
 	text = cleanError(text, hide...)
 	if code >= 500 && !isLoginCode(code) {
 		return fmt.Errorf("%w: %s", ErrRejected, text)

@@ -52,7 +52,8 @@ type TemplateData struct {
 	Account string
 	// Time is when it happened, such as "24 November 2026, 14:05 UTC".
 	Time string
-	// Code must stand on a line of its own. Expires is when it ends, in the form of
+	// Code must stand on a line of its own, and not in a link: whoever opens mails to check
+	// them, such as a virus scanner, would use it up. Expires is when it ends, in the form of
 	// Time. They are set in registration, password_reset and email_change.
 	Code, Expires string
 	// NewEmail is the new address in email_change and email_changed.

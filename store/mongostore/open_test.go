@@ -55,7 +55,7 @@ func TestDocumentsReadWell(t *testing.T) {
 	assert.Equal(t, map[string]string{
 		"_id": "objectID", "name": "string", "email": "string", "email_key": "string", "password_hash": "string",
 		"groups": "array", "disabled": "boolean", "created": "UTC datetime", "modified": "UTC datetime",
-		"last_action": "UTC datetime", "sessions": "array", "version": "64-bit integer", "format": "32-bit integer",
+		"last_action": "UTC datetime", "sessions": "array", "version": "64-bit integer", "credentials_version": "64-bit integer", "format": "32-bit integer",
 	}, types)
 	t.Logf("an account with one session takes %d bytes", len(document))
 	for i := range 9 {
