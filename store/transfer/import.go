@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
 	"strings"
 	"sync"
 
 	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/password"
 )
 
 // Hasher knows the hashes of other systems. *password.Hasher is one: give Config the one that
@@ -17,7 +19,9 @@ import (
 type Hasher interface {
 	// Check returns an error if Verify would not understand a hash.
 	Check(hash string) error
-	// WrapSHA224 returns a hash over a bare SHA-224 digest, at the cost of a login.
+	// WrapSHA224 returns a hash over a bare SHA-224 digest, at the cost of a login. It
+	// returns an error that matches password.ErrHash for text that is no such digest. Any
+	// other error ends the import.
 	WrapSHA224(ctx context.Context, hexDigest string) (string, error)
 }
 
@@ -70,7 +74,7 @@ func Import(ctx context.Context, config Config, records iter.Seq2[Numbered, erro
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	i := &importer{Config: config, stop: stop}
+	i := &importer{Config: config, stop: stop, wrapping: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	work := make(chan Numbered)
 	var workers sync.WaitGroup
 	for range cmp.Or(config.Workers, 32) {
@@ -102,6 +106,9 @@ func Import(ctx context.Context, config Config, records iter.Seq2[Numbered, erro
 type importer struct {
 	Config
 	stop context.CancelCauseFunc
+	// wrapping holds a place for each digest that is being wrapped. A Hasher lets only so
+	// many callers wait, and there may be more workers.
+	wrapping chan struct{}
 
 	mu     sync.Mutex
 	counts Counts
@@ -109,6 +116,20 @@ type importer struct {
 
 // errPresent means that the account is there already.
 var errPresent = errors.New("transfer: the account is there already")
+
+// outage is an error of the store or of the Hasher, as opposed to one of a record.
+type outage struct{ error }
+
+func (o outage) Unwrap() error { return o.error }
+
+// storeError tells an outage from an error of the record. A backend may return errors of its
+// own, so what is not known to be about the record is an outage.
+func storeError(err error) error {
+	if err == nil || errors.Is(err, store.ErrInvalid) || errors.Is(err, store.ErrExists) {
+		return err
+	}
+	return outage{err}
+}
 
 // count counts a record by the error of its import.
 func (i *importer) count(ctx context.Context, number int, err error) {
@@ -119,7 +140,7 @@ func (i *importer) count(ctx context.Context, number int, err error) {
 		i.counts.Imported++
 	case errors.Is(err, errPresent):
 		i.counts.Present++
-	case errors.Is(err, store.ErrUnavailable), ctx.Err() != nil:
+	case errors.As(err, new(outage)), ctx.Err() != nil:
 		i.stop(fmt.Errorf("transfer: record %d: %w", number, err))
 		return
 	default:
@@ -152,7 +173,7 @@ func (i *importer) take(ctx context.Context, record *Record) error {
 		}
 	}
 	if record.SHA224 != "" {
-		if wanted.PasswordHash, err = i.Hasher.WrapSHA224(ctx, record.SHA224); err != nil {
+		if wanted.PasswordHash, err = i.wrap(ctx, record.SHA224); err != nil {
 			return err
 		}
 	}
@@ -162,7 +183,21 @@ func (i *importer) take(ctx context.Context, record *Record) error {
 			return present
 		}
 	}
-	return err
+	return storeError(err)
+}
+
+func (i *importer) wrap(ctx context.Context, digest string) (hash string, err error) {
+	select {
+	case i.wrapping <- struct{}{}:
+		defer func() { <-i.wrapping }()
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	hash, err = i.Hasher.WrapSHA224(ctx, digest)
+	if err != nil && !errors.Is(err, password.ErrHash) {
+		err = outage{err}
+	}
+	return hash, err
 }
 
 // absent returns errPresent if the account is there already.
@@ -178,8 +213,11 @@ func (i *importer) absent(ctx context.Context, wanted *store.NewAccount) error {
 	case errors.Is(err, store.ErrNotFound):
 		return nil
 	case err != nil:
-		return err
-	case wanted.ID == store.NilID && found.Email != wanted.Email:
+		return storeError(err)
+	case wanted.ID != store.NilID:
+		return errPresent
+	}
+	if key, err := store.PrepareEmail(wanted.Email); err != nil || found.EmailKey != key {
 		return nil // another account: Create says so
 	}
 	return errPresent
