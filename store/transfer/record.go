@@ -2,13 +2,17 @@ package transfer
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/oauthsv/oauthsv/store"
 )
@@ -27,7 +31,7 @@ type Record struct {
 	PasswordHash string   `json:"password_hash,omitempty"`
 	SHA224       string   `json:"sha224,omitempty"`
 	Groups       []string `json:"groups,omitempty"`
-	Disabled     bool     `json:"disabled,omitempty"`
+	Disabled     bool     `json:"disabled,omitzero"`
 	// The times are those of store.Account. If one is left out, it is the time of the
 	// import.
 	Created    time.Time `json:"created,omitzero"`
@@ -53,6 +57,9 @@ func (r *Record) account() (store.NewAccount, error) {
 	if r.PasswordHash != "" && r.SHA224 != "" {
 		return wanted, errors.New("password_hash and sha224 cannot be combined")
 	}
+	if err := cmp.Or(checkTime("created", r.Created), checkTime("modified", r.Modified), checkTime("last_action", r.LastAction)); err != nil {
+		return wanted, err
+	}
 	if r.ID == "" {
 		return wanted, nil
 	}
@@ -60,8 +67,19 @@ func (r *Record) account() (store.NewAccount, error) {
 	if err != nil {
 		return wanted, fmt.Errorf("account_id: %w", err)
 	}
+	if id == store.NilID { // to Create this means a new id
+		return wanted, errors.New("account_id: must not be zero")
+	}
 	wanted.ID = id
 	return wanted, nil
+}
+
+// checkTime refuses a time that JSON cannot hold: no list of accounts could show the account.
+func checkTime(name string, t time.Time) error {
+	if year := t.UTC().Year(); year < 1 || year > 9999 {
+		return errors.New(name + ": must be in the years 1 to 9999, in UTC")
+	}
+	return nil
 }
 
 // maxLine bounds a line of JSON, in bytes.
@@ -69,7 +87,7 @@ const maxLine = 1 << 20
 
 // ReadLines reads records from JSON lines. A line that is no record is an error of its
 // place, and the lines after it are read all the same. Empty lines are skipped, but counted:
-// the n-th line has the number n.
+// the n-th line has the number n. A byte order mark before the first line is skipped too.
 func ReadLines(from io.Reader) iter.Seq2[Numbered, error] {
 	return func(yield func(Numbered, error) bool) {
 		lines := bufio.NewReaderSize(from, 64<<10)
@@ -79,13 +97,16 @@ func ReadLines(from io.Reader) iter.Seq2[Numbered, error] {
 				yield(Numbered{Number: number}, fmt.Errorf("%w: %w", ErrSource, end))
 				return
 			}
-			if len(line) > 0 {
+			if number == 1 {
+				line = bytes.TrimPrefix(line, []byte("\ufeff"))
+			}
+			if line = bytes.TrimSpace(line); len(line) > 0 {
 				record := Numbered{Number: number}
 				var err error
 				if tooLong {
 					err = fmt.Errorf("the line is longer than %d bytes", maxLine)
-				} else if err = json.Unmarshal(line, &record.Record); err != nil {
-					err = errors.New("the line is no JSON object of an account") // err may quote a hash
+				} else if err = json.Unmarshal(line, &record.Record); err != nil || line[0] != '{' { // null is an empty record to json
+					err = reason(line, err)
 				}
 				if !yield(record, err) {
 					return
@@ -98,6 +119,26 @@ func ReadLines(from io.Reader) iter.Seq2[Numbered, error] {
 	}
 }
 
+// reason says why a line is no record. It repeats nothing of the line, which may hold a hash.
+func reason(line []byte, err error) error {
+	semantic := new(json.SemanticError)
+	switch {
+	case line[0] != '{':
+		return errors.New("the line is no JSON object")
+	case !utf8.Valid(line):
+		return errors.New("the line is not UTF-8")
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return errors.New("the line holds a member twice")
+	case !errors.As(err, &semantic):
+		return errors.New("the line is no JSON")
+	}
+	// The first name on the way is a member of Record: values of others are not looked at.
+	for name := range semantic.JSONPointer.Tokens() {
+		return errors.New(name + " has the wrong type or form")
+	}
+	return errors.New("the line is no record of an account")
+}
+
 // ErrSource means that the source of an import failed in the middle.
 var ErrSource = errors.New("transfer: reading the source")
 
@@ -108,7 +149,7 @@ type Numbered struct {
 	Number int
 }
 
-// readLine reads a line without its end. Of a line that is too long it returns the
+// readLine reads a line. Of a line that is too long it returns the
 // beginning.
 func readLine(from *bufio.Reader) (line []byte, tooLong bool, err error) {
 	for {
@@ -120,9 +161,6 @@ func readLine(from *bufio.Reader) (line []byte, tooLong bool, err error) {
 		line = append(line, part...)
 		if err == bufio.ErrBufferFull {
 			continue
-		}
-		for len(line) > 0 && (line[len(line)-1] == '\n' || line[len(line)-1] == '\r') {
-			line = line[:len(line)-1]
 		}
 		return line, tooLong, err
 	}
