@@ -1,12 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
+	"iter"
 	"os"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/oauthsv/oauthsv/grant"
 	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/store/password"
+	"github.com/oauthsv/oauthsv/store/transfer"
 )
 
 const accountsUsage = `Usage: example_server accounts [flags] COMMAND
@@ -49,6 +51,8 @@ type accountsCommand struct {
 	from     string
 	table    string
 	after    string
+	flags    *flag.FlagSet
+	source   iter.Seq2[transfer.Numbered, error] // of an import
 
 	stdin          *os.File
 	stdout, stderr io.Writer
@@ -58,6 +62,7 @@ func runAccounts(ctx context.Context, arguments []string, getenv func(string) st
 	c := &accountsCommand{stdin: stdin, stdout: stdout, stderr: stderr}
 	flags := flag.NewFlagSet("accounts", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
+	c.flags = flags
 	location := storeFlag(flags, getenv)
 	flags.BoolVar(&c.json, "json", false, "write JSON lines instead of lines for people")
 	flags.StringVar(&c.group, "group", "", "list: only the accounts in this group")
@@ -78,10 +83,16 @@ func runAccounts(ctx context.Context, arguments []string, getenv func(string) st
 	if err != nil {
 		return err
 	}
-	logger := slog.New(slog.NewTextHandler(stderr, nil))
-	backend, closeBackend, err := openStore(ctx, *location, logger)
+	if command.name == "import" { // before the store: a source that is mistyped must not make a file
+		closeSource, err := c.openSource(ctx, rest)
+		if err != nil {
+			return err
+		}
+		defer closeSource()
+	}
+	backend, closeBackend, err := openExisting(ctx, *location, command.makesFile, stderr)
 	if err != nil {
-		return fmt.Errorf("-store: %w", err)
+		return err
 	}
 	defer func() { err = errors.Join(err, closeBackend()) }()
 	if c.hasher, err = password.New(password.Config{}); err != nil {
@@ -90,45 +101,33 @@ func runAccounts(ctx context.Context, arguments []string, getenv func(string) st
 	if c.accounts, err = store.NewAccounts(store.Config{Backend: backend, Passwords: c.hasher}); err != nil {
 		return err
 	}
-	return command(ctx, rest)
+	return command.run(ctx, rest)
 }
 
-// storeFlag is the flag -store of every command.
-func storeFlag(flags *flag.FlagSet, getenv func(string) string) *string {
-	location := flags.String("store", "", "as for the server (environment: OAUTHSV_STORE; default bolt:oauthsv.db)")
-	*location = orDefault(getenv("OAUTHSV_STORE"), "bolt:oauthsv.db")
-	return location
-}
-
-func orDefault(value, otherwise string) string {
-	if value == "" {
-		return otherwise
-	}
-	return value
+type subcommand struct {
+	name        string
+	least, most int // arguments
+	run         func(context.Context, []string) error
+	makesFile   bool // where there is none
 }
 
 // find finds a command and its arguments, before anything is opened.
-func (c *accountsCommand) find(arguments []string) (run func(context.Context, []string) error, rest []string, err error) {
-	type command struct {
-		name        string
-		least, most int // arguments
-		run         func(context.Context, []string) error
-	}
-	commands := []command{
-		{"list", 0, 1, c.list},
-		{"show", 1, 1, c.show},
-		{"add", 2, 100, c.add},
-		{"passwd", 1, 1, c.passwd},
-		{"disable", 1, 1, c.change((*store.Accounts).Disable)},
-		{"enable", 1, 1, c.change((*store.Accounts).Enable)},
-		{"group add", 2, 2, c.groups((*store.Accounts).AddToGroup)},
-		{"group remove", 2, 2, c.groups((*store.Accounts).RemoveFromGroup)},
-		{"sessions", 1, 1, c.sessions},
-		{"logout", 1, 2, c.logout},
-		{"unblock", 1, 1, c.change((*store.Accounts).Unblock)},
-		{"remove", 1, 1, c.change((*store.Accounts).Remove)},
-		{"export", 0, 0, c.export},
-		{"import", 0, 1, c.importFrom},
+func (c *accountsCommand) find(arguments []string) (found *subcommand, rest []string, err error) {
+	commands := []subcommand{
+		{"list", 0, 1, c.list, false},
+		{"show", 1, 1, c.show, false},
+		{"add", 2, 100, c.add, true},
+		{"passwd", 1, 1, c.passwd, false},
+		{"disable", 1, 1, c.change((*store.Accounts).Disable), false},
+		{"enable", 1, 1, c.change((*store.Accounts).Enable), false},
+		{"group add", 2, 2, c.groups((*store.Accounts).AddToGroup), false},
+		{"group remove", 2, 2, c.groups((*store.Accounts).RemoveFromGroup), false},
+		{"sessions", 1, 1, c.sessions, false},
+		{"logout", 1, 2, c.logout, false},
+		{"unblock", 1, 1, c.change((*store.Accounts).Unblock), false},
+		{"remove", 1, 1, c.change((*store.Accounts).Remove), false},
+		{"export", 0, 0, c.export, false},
+		{"import", 0, 1, c.importFrom, true},
 	}
 	var names []string
 	for _, command := range commands {
@@ -138,10 +137,16 @@ func (c *accountsCommand) find(arguments []string) (run func(context.Context, []
 			continue
 		}
 		rest = arguments[len(words):]
+		for _, argument := range rest {
+			name, _, _ := strings.Cut(strings.TrimLeft(argument, "-"), "=")
+			if strings.HasPrefix(argument, "-") && c.flags.Lookup(name) != nil { // it would pass for a prefix or a group
+				return nil, nil, fmt.Errorf("accounts: flags such as %s stand before %s", argument, command.name)
+			}
+		}
 		if len(rest) < command.least || len(rest) > command.most {
 			return nil, nil, fmt.Errorf("accounts: wrong number of arguments for %s (-help shows them)", command.name)
 		}
-		return command.run, rest, nil
+		return &command, rest, nil
 	}
 	if len(arguments) == 0 {
 		return nil, nil, fmt.Errorf("accounts: a command is missing: one of %s", strings.Join(names, ", "))
@@ -223,7 +228,7 @@ func (c *accountsCommand) printJSON(value any) error {
 }
 
 func (c *accountsCommand) add(ctx context.Context, arguments []string) error {
-	chosen, err := c.readPassword()
+	chosen, err := c.readPassword(ctx)
 	if err != nil {
 		return err
 	}
@@ -239,7 +244,7 @@ func (c *accountsCommand) passwd(ctx context.Context, arguments []string) error 
 	if err != nil {
 		return err
 	}
-	chosen, err := c.readPassword()
+	chosen, err := c.readPassword(ctx)
 	if err != nil {
 		return err
 	}
@@ -280,8 +285,8 @@ func (c *accountsCommand) sessions(ctx context.Context, arguments []string) erro
 		if c.json {
 			err = c.printJSON(session)
 		} else {
-			_, err = fmt.Fprintf(c.stdout, "%s  client %s  since %s  last used %s  from %s  %s\n", session.ID, session.ClientID,
-				session.Created.Format(time.DateTime), session.LastRefreshed.Format(time.DateTime), orDefault(session.Address, "?"), session.UserAgent)
+			_, err = fmt.Fprintf(c.stdout, "%s  client %s  since %s  last used %s  from %s  %q\n", session.ID, session.ClientID,
+				session.Created.Format(time.DateTime), session.LastRefreshed.Format(time.DateTime), cmp.Or(session.Address, "?"), session.UserAgent)
 		}
 		if err != nil {
 			return err

@@ -2,12 +2,13 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"iter"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -17,12 +18,50 @@ import (
 	"golang.org/x/term"
 
 	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/boltstore"
 	"github.com/oauthsv/oauthsv/store/mongostore"
 	"github.com/oauthsv/oauthsv/store/transfer"
 )
 
+// storeFlag is the flag -store of every command.
+func storeFlag(flags *flag.FlagSet, getenv func(string) string) *string {
+	location := flags.String("store", "", "as for the server (environment: OAUTHSV_STORE; default bolt:oauthsv.db)")
+	*location = cmp.Or(getenv("OAUTHSV_STORE"), "bolt:oauthsv.db")
+	return location
+}
+
+// openExisting opens the store that a command works on. A file is made only if the command may
+// do so: the name of another file may be mistyped.
+func openExisting(ctx context.Context, location string, mayMake bool, stderr io.Writer) (store.Backend, func() error, error) {
+	if location == "memory:" {
+		return nil, nil, errors.New("-store: memory: ends with the process; name a bolt: file or a mongodb:// URI")
+	}
+	path, isBolt := strings.CutPrefix(location, "bolt:")
+	if isBolt && path != "" && !strings.Contains(path, "://") && !mayMake {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, fmt.Errorf("-store: there is no file %s; name the one that the server has", path)
+		}
+	}
+	backend, closeBackend, err := openStore(ctx, location, slog.New(slog.NewTextHandler(stderr, nil)))
+	if errors.Is(err, boltstore.ErrInUse) {
+		err = fmt.Errorf("%w; stop the server first", err)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("-store: %w", err)
+	}
+	return backend, closeBackend, nil
+}
+
 // readPassword asks for a password twice, or reads a line where nobody can be asked.
-func (c *accountsCommand) readPassword() (string, error) {
+func (c *accountsCommand) readPassword(ctx context.Context) (string, error) {
+	chosen, err := c.typedPassword(ctx)
+	if err == nil && chosen == "" {
+		err = errors.New("the password is empty: nothing was changed")
+	}
+	return chosen, err
+}
+
+func (c *accountsCommand) typedPassword(ctx context.Context) (string, error) {
 	terminal := int(c.stdin.Fd())
 	if !term.IsTerminal(terminal) {
 		line, err := bufio.NewReader(io.LimitReader(c.stdin, 4<<10)).ReadString('\n')
@@ -34,17 +73,40 @@ func (c *accountsCommand) readPassword() (string, error) {
 	var typed [2]string
 	for i, prompt := range []string{"New password: ", "Once more: "} {
 		fmt.Fprint(c.stderr, prompt)
-		text, err := term.ReadPassword(terminal)
+		var err error
+		typed[i], err = askPassword(ctx, terminal)
 		fmt.Fprintln(c.stderr)
 		if err != nil {
 			return "", fmt.Errorf("reading the password: %w", err)
 		}
-		typed[i] = string(text)
 	}
 	if typed[0] != typed[1] {
 		return "", errors.New("the two passwords differ: nothing was changed")
 	}
 	return typed[0], nil
+}
+
+// askPassword reads a line without echo. An interrupt ends it, and brings the echo back.
+func askPassword(ctx context.Context, terminal int) (string, error) {
+	before, err := term.GetState(terminal)
+	if err != nil {
+		return "", err
+	}
+	type answer struct {
+		text []byte
+		err  error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		text, err := term.ReadPassword(terminal)
+		answered <- answer{text, err}
+	}()
+	select {
+	case typed := <-answered:
+		return string(typed.text), typed.err
+	case <-ctx.Done():
+		return "", errors.Join(ctx.Err(), term.Restore(terminal, before))
+	}
 }
 
 // progress shows how far a long command is: in one line on a terminal, and in a line now
@@ -90,22 +152,25 @@ func (c *accountsCommand) export(ctx context.Context, _ []string) error {
 	shown := newProgress(c.stderr)
 	last := after
 	written, err := transfer.Export(ctx, c.accounts, to, after, func(written int, id store.ID) {
-		last = id
+		if to.Flush() == nil { // else the lines of this page may be lost
+			last = id
+		}
 		shown.show(fmt.Sprintf("%d accounts", written))
 	})
-	if err := errors.Join(err, to.Flush()); err != nil {
+	if err == nil {
+		err = to.Flush()
+	}
+	if err != nil && last == store.NilID {
+		return fmt.Errorf("%w; the output is of no use: export again", err)
+	}
+	if err != nil {
 		return fmt.Errorf("%w; to continue: drop what follows account %s in the output, and export with -after %s", err, last.Hex(), last.Hex())
 	}
 	shown.done(fmt.Sprintf("exported %d accounts", written))
 	return nil
 }
 
-func (c *accountsCommand) importFrom(ctx context.Context, arguments []string) error {
-	source, closeSource, err := c.source(ctx, arguments)
-	if err != nil {
-		return err
-	}
-	defer closeSource()
+func (c *accountsCommand) importFrom(ctx context.Context, _ []string) error {
 	shown := newProgress(c.stderr)
 	report := func(counts transfer.Counts) string {
 		return fmt.Sprintf("imported %d, already there %d, refused %d", counts.Imported, counts.Present, counts.Refused)
@@ -114,13 +179,13 @@ func (c *accountsCommand) importFrom(ctx context.Context, arguments []string) er
 		Accounts: c.accounts, Hasher: c.hasher,
 		Refused: func(number int, reason error) {
 			if c.json {
-				_ = c.printJSON(map[string]any{"record": number, "refused": reason.Error()})
+				_ = c.printJSON(refusal{number, reason.Error()})
 				return
 			}
 			fmt.Fprintf(c.stdout, "record %d: %v\n", number, reason)
 		},
 		Progress: func(counts transfer.Counts) { shown.show(report(counts)) },
-	}, source)
+	}, c.source)
 	shown.done(report(counts))
 	if err != nil {
 		return fmt.Errorf("%w; run the import again to continue: accounts that are there are skipped", err)
@@ -128,21 +193,31 @@ func (c *accountsCommand) importFrom(ctx context.Context, arguments []string) er
 	return nil
 }
 
-// source opens what is imported.
-func (c *accountsCommand) source(ctx context.Context, arguments []string) (iter.Seq2[transfer.Numbered, error], func(), error) {
+// refusal is a record that an import refused.
+type refusal struct {
+	Record int    `json:"record"`
+	Reason string `json:"refused"`
+}
+
+// openSource opens what is imported.
+func (c *accountsCommand) openSource(ctx context.Context, arguments []string) (closeSource func(), err error) {
+	nothing := func() {}
 	switch {
 	case (c.from != "") == (len(arguments) > 0):
-		return nil, nil, errors.New("accounts: import takes a file (\"-\" for standard input), or -from with a mongodb:// URI")
+		return nil, errors.New("accounts: import takes a file (\"-\" for standard input), or -from with a mongodb:// URI")
 	case c.from != "":
-		return mongostore.ReadClink(ctx, c.from, c.table), func() {}, nil
+		c.source = mongostore.ReadClink(ctx, c.from, c.table)
+		return nothing, nil
 	case arguments[0] == "-":
-		return transfer.ReadLines(c.stdin), func() {}, nil
+		c.source = transfer.ReadLines(c.stdin)
+		return nothing, nil
 	}
 	file, err := os.Open(arguments[0])
 	if err != nil {
-		return nil, nil, err
+		return nil, fmt.Errorf("accounts: import: %w", err)
 	}
-	return transfer.ReadLines(file), func() { _ = file.Close() }, nil
+	c.source = transfer.ReadLines(file)
+	return func() { _ = file.Close() }, nil
 }
 
 const backupUsage = `Usage: example_server backup [flags] FILE
@@ -172,12 +247,15 @@ func runBackup(ctx context.Context, arguments []string, getenv func(string) stri
 	if !strings.HasPrefix(*location, "bolt:") {
 		return errors.New("backup: only bolt: stores are files; for MongoDB use mongodump, or \"accounts export\"")
 	}
-	if _, err := os.Stat(strings.TrimPrefix(*location, "bolt:")); err != nil {
-		return fmt.Errorf("backup: %w", err) // opening would make a new file
+	if _, err := os.Lstat(flags.Arg(0)); err == nil { // before the work
+		return fmt.Errorf("backup: %s is there already", flags.Arg(0))
 	}
-	backend, closeBackend, err := openStore(ctx, *location, slog.New(slog.NewTextHandler(stderr, nil)))
+	backend, closeBackend, err := openExisting(ctx, *location, false, stderr)
+	if errors.Is(err, boltstore.ErrInUse) {
+		err = fmt.Errorf("%w, or let it make the backup at GET /admin/backup", err)
+	}
 	if err != nil {
-		return fmt.Errorf("-store: %w", err)
+		return err
 	}
 	defer func() { err = errors.Join(err, closeBackend()) }()
 	from, can := backend.(io.WriterTo)
