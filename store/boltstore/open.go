@@ -53,6 +53,19 @@ type Config struct {
 	// A file that must be upgraded from an older format is always checked first.
 	CheckInBackground bool
 
+	// NoCheck leaves the check out, for a file that is too large to be read whole at each
+	// start, not even in the background. Open then checks only what it reads at once. What
+	// CheckInBackground says of damage until the check ends holds for as long as the store
+	// is open: a damaged record is still refused, but an account can count as not found,
+	// another one can take its name, and a write can overwrite pages that only look free.
+	// Nothing tells you of such damage, and a backup has it as well. So open a backup
+	// without NoCheck from time to time.
+	//
+	// A file that must be upgraded from an older format is always checked, and so is one
+	// that only AcceptLostWrite can open. NoCheck cannot be combined with
+	// CheckInBackground.
+	NoCheck bool
+
 	// AcceptLostWrite opens a file even if one of its two header pages is damaged, for
 	// when there is no better backup. bbolt writes the two pages in turn, so it is as
 	// likely as not that the newest write is lost. For example, a password may be the
@@ -60,17 +73,19 @@ type Config struct {
 	// usual.
 	AcceptLostWrite bool
 
-	// Logger gets what an operator must know: damage, an upgrade of the file, and when
-	// the disk cannot be written and can be written again. The default is
-	// slog.Default().
+	// Logger gets what an operator must know: damage, an upgrade of the file, how long the
+	// check of a file of 256 MiB or more will take and took, and when the disk cannot be
+	// written and can be written again. The default is slog.Default().
 	Logger *slog.Logger
+
+	announceFrom int64 // bytes; the default is largeFile
 }
 
 const lockTimeout = time.Second
 
 // Open opens a file of accounts. If there is no file at path, it makes one with mode 0600.
 // It checks an existing file completely first, see Config.CheckInBackground for how long
-// that takes.
+// that takes, and Config.NoCheck.
 //
 // Open upgrades a file that an older version of this package wrote. The older version
 // cannot open the file any more after that.
@@ -82,6 +97,9 @@ func Open(path string, config Config) (*Store, error) {
 		config.Logger = slog.Default()
 	}
 	config.Logger = config.Logger.With("file", path)
+	if config.CheckInBackground && config.NoCheck {
+		return nil, errors.New("boltstore: configuration: CheckInBackground and NoCheck cannot be combined")
+	}
 	s, err := open(path, config)
 	if err != nil {
 		return nil, fmt.Errorf("boltstore: opening %s: %w", path, err)
@@ -155,12 +173,12 @@ func openFile(file *os.File, config Config) (s *Store, err error) {
 		}
 	}
 	s = &Store{db: db, file: file, logger: config.Logger, commits: newCommitter(), stopCheck: func() {}}
-	return s, s.start(background)
+	return s, s.start(config, background)
 }
 
-// examine checks a file. If the rest of the check may run in the background, it checks only
-// what bbolt reads at once, and returns background as true. It returns lost as true if one
-// of the header pages is damaged.
+// examine checks a file. If the rest of the check may run in the background, or not at all,
+// it checks only what bbolt reads at once. It returns background as true if the rest must run
+// in the background, and lost as true if one of the header pages is damaged.
 func examine(file *os.File, config Config) (found layout, background, lost bool, err error) {
 	h, err := readHeader(file)
 	if lost = errors.Is(err, errOneHeader); lost && !config.AcceptLostWrite {
@@ -178,9 +196,11 @@ func examine(file *os.File, config Config) (found layout, background, lost bool,
 	}
 	// If the file does not store the list of free pages, bbolt follows all other pages
 	// to find them. A damaged page would then end the process.
-	if config.CheckInBackground && !lost && found.format == format && found.upgrade == nil && h.freelist != noFreelist {
-		return found, true, false, nil
+	atOnce := !config.CheckInBackground && !config.NoCheck
+	if !atOnce && !lost && found.format == format && found.upgrade == nil && h.freelist != noFreelist {
+		return found, config.CheckInBackground, false, nil
 	}
+	defer config.announceCheck(int64(h.end * h.pageSize))()
 	return found, false, lost, c.finish(context.Background())
 }
 
@@ -228,7 +248,7 @@ func mapSize() int {
 }
 
 // start makes the store ready for calls.
-func (s *Store) start(checkInBackground bool) error {
+func (s *Store) start(config Config, checkInBackground bool) error {
 	tx, err := s.db.Begin(false)
 	if err != nil {
 		return err
@@ -249,6 +269,7 @@ func (s *Store) start(checkInBackground bool) error {
 	go func() {
 		defer close(ended)
 		defer tx.Rollback()
+		announceEnd := config.announceCheck(int64(h.end * h.pageSize))
 		c, err := newCheck(s.file, h)
 		if err == nil {
 			if _, err = c.begin(); err == nil {
@@ -257,6 +278,7 @@ func (s *Store) start(checkInBackground bool) error {
 		}
 		switch {
 		case err == nil:
+			announceEnd()
 			s.logger.Info("checked the account file: it is not damaged")
 		case ctx.Err() == nil:
 			s.fail(err)

@@ -141,6 +141,69 @@ func TestCheckInBackground(t *testing.T) {
 	})
 }
 
+// TestNoCheck shows what one gives up: damage that the check would find is met later, or not at
+// all. A damaged record is refused all the same.
+func TestNoCheck(t *testing.T) {
+	content := filled(t, 300)
+	openUnchecked := func(t *testing.T, change func(tx *bbolt.Tx) error) (*boltstore.Store, error) {
+		path := filepath.Join(t.TempDir(), "test.db")
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+		edit(t, path, change)
+		backend, err := boltstore.Open(path, boltstore.Config{NoCheck: true})
+		if err == nil {
+			t.Cleanup(func() { _ = backend.Close() })
+		}
+		return backend, err
+	}
+	t.Run("whole", func(t *testing.T) {
+		backend, err := openUnchecked(t, func(*bbolt.Tx) error { return nil })
+		require.NoError(t, err)
+		require.NoError(t, backend.Create(t.Context(), account(300)))
+		unavailable, wrong := answers(backend, 300)
+		assert.NoError(t, wrong)
+		assert.Zero(t, unavailable)
+	})
+	t.Run("an index", func(t *testing.T) {
+		backend, err := openUnchecked(t, func(tx *bbolt.Tx) error {
+			return tx.Bucket([]byte("names")).Delete([]byte(account(7).Name))
+		})
+		require.NoError(t, err)
+		_, err = backend.FindByName(t.Context(), account(7).Name)
+		assert.ErrorIs(t, err, store.ErrNotFound)
+		assert.NoError(t, backend.Ping(t.Context()))
+	})
+	t.Run("a record", func(t *testing.T) {
+		backend, err := openUnchecked(t, func(tx *bbolt.Tx) error {
+			id := account(7).ID
+			bucket := tx.Bucket([]byte("accounts"))
+			value := bytes.Clone(bucket.Get(id[:]))
+			value[len(value)/2]++
+			return bucket.Put(id[:], value)
+		})
+		require.NoError(t, err)
+		_, err = backend.FindByID(t.Context(), account(7).ID)
+		assert.ErrorIs(t, err, store.ErrUnavailable)
+		assert.ErrorIs(t, err, boltstore.ErrDamaged)
+	})
+	t.Run("what is read at once", func(t *testing.T) {
+		_, err := openUnchecked(t, func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte("names")) })
+		assert.ErrorIs(t, err, boltstore.ErrDamaged)
+	})
+	t.Run("old format", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "test.db")
+		writeFormat1(t, path, 100)
+		edit(t, path, func(tx *bbolt.Tx) error { return tx.Bucket([]byte("names")).Delete([]byte(account(7).Name)) })
+		_, err := boltstore.Open(path, boltstore.Config{NoCheck: true})
+		assert.ErrorIs(t, err, boltstore.ErrDamaged, "checked before")
+	})
+	t.Run("in the background", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "test.db")
+		_, err := boltstore.Open(path, boltstore.Config{NoCheck: true, CheckInBackground: true})
+		assert.ErrorContains(t, err, "NoCheck")
+		assert.NoFileExists(t, path)
+	})
+}
+
 // TestCloseWaitsForBackup checks also that calls after Close are refused and do not hang.
 func TestCloseWaitsForBackup(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
