@@ -95,10 +95,11 @@ func (s *Server) event(ctx context.Context, event Event) {
 	s.config.Event(ctx, event)
 }
 
-// Report tells Config.Event of an event, with its time and a clean origin. It is for
-// endpoints that stand beside those of the Server.
+// Report tells Config.Event of an event, with its time, and with a clean origin and reason. It
+// is for endpoints that stand beside those of the Server.
 func (s *Server) Report(ctx context.Context, event Event) {
 	event.Origin = s.tidy(event.Origin)
+	event.Reason = clean(event.Reason)
 	s.event(ctx, event)
 }
 

@@ -3,6 +3,7 @@ package grant
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -49,9 +50,11 @@ type Response struct {
 	ExpiresIn    int64  `json:"expires_in"`
 	RefreshToken string `json:"refresh_token"`
 
-	// AccountID and SessionID are for the Go caller and not sent.
+	// AccountID, SessionID and ClientID are for the Go caller and not sent. ClientID is
+	// the client of the session.
 	AccountID store.ID `json:"-"`
 	SessionID string   `json:"-"`
+	ClientID  string   `json:"-"`
 }
 
 const tokenTypeBearer = "Bearer" // RFC 6750 section 4
@@ -119,16 +122,33 @@ func (s *Server) Issue(ctx context.Context, id store.ID, origin Origin) (*Respon
 		return nil, failure
 	}
 	origin = s.tidy(origin)
-	account, err := s.config.Accounts.FindByID(ctx, id)
-	var state *store.SessionState
-	if err == nil {
-		state, err = s.config.Accounts.StartSession(ctx, account, s.newSession(client, origin))
-	}
+	state, err := s.startSession(ctx, id, s.newSession(client, origin))
 	if err != nil {
 		s.event(ctx, Event{Type: EventIssueFailed, AccountID: id, Origin: origin, Reason: err.Error()})
 		return nil, asError(err)
 	}
 	return result(s.started(ctx, state, client, origin, EventSessionIssued))
+}
+
+// issueAttempts is how often startSession tries. Each further one means that the password was
+// changed meanwhile once more.
+const issueAttempts = 5
+
+// startSession starts a session for an account, whatever its password is.
+func (s *Server) startSession(ctx context.Context, id store.ID, start store.NewSession) (*store.SessionState, error) {
+	for attempt := 1; ; attempt++ {
+		account, err := s.config.Accounts.FindByID(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		state, err := s.config.Accounts.StartSession(ctx, account, start)
+		switch {
+		case !errors.Is(err, store.ErrCredentials):
+			return state, err
+		case attempt == issueAttempts:
+			return nil, fmt.Errorf("%w: the password changes all the time", store.ErrUnavailable)
+		}
+	}
 }
 
 // Accounts returns Config.Accounts.
@@ -250,6 +270,7 @@ func (s *Server) respond(state *store.SessionState, client *Client) (*Response, 
 		RefreshToken: refresh,
 		AccountID:    state.Account.ID,
 		SessionID:    state.Session.ID,
+		ClientID:     state.Session.ClientID,
 	}, nil
 }
 
