@@ -18,21 +18,32 @@ func (h *Handlers) backup(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	header := w.Header()
+	if !r.ProtoAtLeast(1, 1) { // its answers end with the connection: a part would look like the whole
+		header.Set("Upgrade", "HTTP/1.1") // RFC 9110 section 15.5.22
+		header.Set("Connection", "Upgrade")
+		return &grant.Problem{
+			Type: grant.ProblemRefusedRequest, Title: "HTTP/1.0 cannot tell a part of a backup from the whole", Status: http.StatusUpgradeRequired,
+			Detail: "use HTTP/1.1, or set up the proxy to use it",
+		}
+	}
 	header.Set("Content-Type", "application/octet-stream")
 	header.Set("Content-Disposition", `attachment; filename="accounts.db"`)
 	header.Set("Cache-Control", "no-store")
-	to := &patientWriter{w: w, control: http.NewResponseController(w)}
-	_, err := h.config.Backup.WriteTo(to)
-	switch {
-	case err == nil:
-		h.report(r, grant.Event{Type: grant.EventBackupMade})
+	if r.Method == http.MethodHead { // a backup that nobody gets is none
+		w.WriteHeader(http.StatusOK)
 		return nil
-	case !to.begun:
-		header.Del("Content-Disposition")
-		return err
 	}
-	h.report(r, grant.Event{Type: grant.EventBackupFailed, Reason: err.Error()})
-	panic(http.ErrAbortHandler)
+	to := &patientWriter{w: w, control: http.NewResponseController(w)}
+	if _, err := h.config.Backup.WriteTo(to); err != nil {
+		h.report(r, grant.Event{Type: grant.EventBackupFailed, Reason: err.Error()})
+		if !to.begun {
+			header.Del("Content-Disposition")
+			return err
+		}
+		panic(http.ErrAbortHandler)
+	}
+	h.report(r, grant.Event{Type: grant.EventBackupMade})
+	return nil
 }
 
 // patience is how long a client may take to read what was written before.

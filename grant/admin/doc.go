@@ -19,6 +19,9 @@
 //	POST   /admin/accounts/{id}/unblock                   204, failed logins are forgotten
 //	GET    /admin/backup                                  a copy of the whole store
 //
+// A backup needs HTTP/1.1 or newer, also between a proxy and this server: over HTTP/1.0 a copy
+// that breaks off looks like a whole one. It is refused there with status 426.
+//
 // An account without a password cannot log in until it gets one: by PATCH, or by its owner
 // with a password reset.
 package admin
