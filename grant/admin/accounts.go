@@ -46,7 +46,10 @@ func (h *Handlers) create(w http.ResponseWriter, r *http.Request) error {
 	}
 	wanted := store.NewAccount{Name: body.Name, Email: body.Email, Phone: body.Phone, Groups: body.Groups, NoPassword: body.Password == nil}
 	if body.Password != nil {
-		wanted.Password = *body.Password
+		if wanted.Password = *body.Password; wanted.Password == "" {
+			// Create takes it for a password that was left out by mistake. Refuse it as short.
+			wanted.Password = " "
+		}
 	}
 	account, err := h.accounts.Create(r.Context(), wanted)
 	if err != nil {
@@ -90,7 +93,9 @@ func (h *Handlers) change(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	h.report(r, grant.Event{Type: grant.EventAccountChanged, AccountID: id, Reason: strings.Join(changes.Fields(), ", ")})
+	if fields := changes.Fields(); len(fields) > 0 {
+		h.report(r, grant.Event{Type: grant.EventAccountChanged, AccountID: id, Reason: strings.Join(fields, ", ")})
+	}
 	h.server.WriteJSON(w, http.StatusOK, account)
 	return nil
 }

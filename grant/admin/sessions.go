@@ -53,8 +53,10 @@ func (h *Handlers) issueTokens(w http.ResponseWriter, r *http.Request) error {
 	var body struct {
 		ClientID string `json:"client_id"`
 	}
-	if err := h.server.ReadJSON(w, r, &body); err != nil {
-		return err
+	if r.ContentLength != 0 { // every member is optional, and so is the body
+		if err := h.server.ReadJSON(w, r, &body); err != nil {
+			return err
+		}
 	}
 	origin := h.server.Origin(r)
 	origin.ClientID = body.ClientID
@@ -62,7 +64,7 @@ func (h *Handlers) issueTokens(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	h.report(r, grant.Event{Type: grant.EventTokensIssued, AccountID: id, SessionID: response.SessionID, Reason: "client " + body.ClientID})
+	h.report(r, grant.Event{Type: grant.EventTokensIssued, AccountID: id, SessionID: response.SessionID, Reason: "client " + response.ClientID})
 	h.server.WriteJSON(w, http.StatusOK, response)
 	return nil
 }
