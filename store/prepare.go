@@ -51,16 +51,17 @@ func PrepareEmail(address string) (string, error) {
 	if len(address) > maxEmailBytes {
 		return "", invalid
 	}
+	address = norm.NFC.String(address) // first, as it makes a semicolon of a Greek question mark
 	parsed, err := mail.ParseAddress(address)
 	if err != nil || parsed.Name != "" || parsed.String() != "<"+address+">" {
 		return "", invalid
 	}
 	at := strings.LastIndexByte(address, '@')
-	domain, err := idna.Lookup.ToASCII(norm.NFC.String(address[at+1:]))
+	domain, err := idna.Lookup.ToASCII(address[at+1:])
 	if err != nil || domain == "" || strings.Contains(domain, "..") || strings.HasPrefix(domain, ".") || strings.HasSuffix(domain, ".") {
 		return "", invalid
 	}
-	local := norm.NFC.String(strings.ToLower(norm.NFC.String(address[:at])))
+	local := norm.NFC.String(strings.ToLower(address[:at]))
 	prepared := local + "@" + domain
 	if len(prepared) > maxEmailBytes {
 		return "", invalid
