@@ -109,7 +109,9 @@ func serve(ctx context.Context, server *http.Server, listener net.Listener, hang
 	timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	if err := server.Shutdown(timeout); err != nil {
-		return fmt.Errorf("shutting down: %w", err)
+		// A client that reads a backup slowly must not keep the process from ending.
+		server.ErrorLog.Print("ended requests that took too long: ", err)
+		return server.Close()
 	}
 	return nil
 }

@@ -53,7 +53,8 @@ func (c *Codes) problems() (problems []string) {
 //
 // The record only finds the way. The code is used up by the write to the account: that
 // write checks and replaces the account's credentials version. So a code works once, and a
-// new password or e-mail voids all codes of the account, without a second record.
+// new password or e-mail voids all codes of the account, without a second record. A
+// registration has no account yet: its record says that it was used.
 type pendingCode struct {
 	AccountID ID `json:"account_id"`
 	// Version is the credentials version that the account must have.
@@ -63,6 +64,8 @@ type pendingCode struct {
 	Name  string `json:"name,omitempty"`
 	Email string `json:"email,omitempty"`
 	Phone string `json:"phone,omitempty"`
+	// Taken is the mark of the call that uses the code of a registration, or 0.
+	Taken int64 `json:"taken,omitempty"`
 }
 
 // The kinds of codes. A code of one kind is unknown to the others.
@@ -154,6 +157,9 @@ func (a *Accounts) lookAtCode(ctx context.Context, kind, code string) (allows pe
 	if err := json.Unmarshal(value, &allows); err != nil {
 		return pendingCode{}, unavailable("reading what a code allows", err)
 	}
+	if allows.Taken != 0 {
+		return pendingCode{}, ErrCode
+	}
 	return allows, nil
 }
 
@@ -172,6 +178,60 @@ func (a *Accounts) dropCode(ctx context.Context, kind, code string) {
 	})
 }
 
+// takeCode marks a code as used, and returns the mark. If several callers take a code, one
+// of them gets it.
+func (a *Accounts) takeCode(ctx context.Context, kind, code string) (mark int64, err error) {
+	mark = newRotationID()
+	return mark, a.markCode(ctx, kind, code, func(allows *pendingCode) error {
+		switch allows.Taken {
+		case 0:
+			allows.Taken = mark
+			return nil
+		case mark:
+			return ErrUnchanged // done already: the reply to the write was lost
+		}
+		return ErrCode
+	})
+}
+
+// giveCodeBack makes a code good again that was taken in vain. If that fails, the user asks
+// for another code.
+func (a *Accounts) giveCodeBack(ctx context.Context, kind, code string, mark int64) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
+	defer cancel()
+	_ = a.markCode(ctx, kind, code, func(allows *pendingCode) error {
+		if allows.Taken != mark {
+			return ErrUnchanged
+		}
+		allows.Taken = 0
+		return nil
+	})
+}
+
+// markCode changes what a code allows, if the code is known.
+func (a *Accounts) markCode(ctx context.Context, kind, code string, change func(*pendingCode) error) error {
+	letters, err := readCode(code)
+	if err != nil {
+		return err
+	}
+	err = a.backend.UpdateRecord(ctx, codeKey(kind, letters), a.now(), func(r *Record) error {
+		var allows pendingCode
+		if len(r.Value) == 0 || json.Unmarshal(r.Value, &allows) != nil {
+			return ErrCode
+		}
+		if err := change(&allows); err != nil {
+			return err
+		}
+		value, err := json.Marshal(allows)
+		r.Value = value
+		return err
+	})
+	if err != nil && !errors.Is(err, ErrCode) {
+		return unavailable("marking a code", err)
+	}
+	return err
+}
+
 // mailCode counts a mail with a code, and leaves the rest to the Mailer: prepare looks up
 // the account and makes the code. It runs after the answer, so that neither the answer nor
 // its time tells whether an address is known.
@@ -187,9 +247,9 @@ func (a *Accounts) mailCode(ctx context.Context, emailKey, clientAddress string,
 	if err := a.takeMail(ctx, attemptKey("to", emailKey), a.codes.MailsTo); err != nil {
 		return err
 	}
-	if err := a.mailer.Enqueue(prepare); err != nil {
-		return unavailable("mailing a code", err)
-	}
+	// A full queue does not show: known addresses fill it for longer than unknown ones. The
+	// Mailer logs what it drops, and the user asks again.
+	_ = a.mailer.Enqueue(prepare)
 	return nil
 }
 

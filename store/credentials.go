@@ -18,13 +18,30 @@ type credentials struct {
 
 // newCredentials checks and hashes a new password of an account.
 func (a *Accounts) newCredentials(ctx context.Context, account *Account, newPassword string) (credentials, error) {
-	prepared, err := a.policy.prepare(newPassword)
+	prepared, err := a.checkNewPassword(ctx, account, newPassword)
 	if err != nil {
 		return credentials{}, err
 	}
-	if err := a.policy.check(ctx, prepared, account.Name, account.EmailKey); err != nil {
+	hash, err := a.hash(ctx, prepared)
+	return credentials{hash, newRotationID()}, err
+}
+
+// checkNewPassword prepares a new password of an account and asks the policy.
+func (a *Accounts) checkNewPassword(ctx context.Context, account *Account, newPassword string) (prepared string, err error) {
+	if prepared, err = a.policy.prepare(newPassword); err != nil {
+		return "", err
+	}
+	return prepared, a.policy.check(ctx, prepared, account.Name, account.EmailKey)
+}
+
+// hashFrom hashes a checked password for a client that has proven nothing but a code. Its
+// address has a share of the hasher, as at a login.
+func (a *Accounts) hashFrom(ctx context.Context, address, prepared string) (credentials, error) {
+	attempt, err := a.beginLogin(ctx, "", address)
+	if err != nil {
 		return credentials{}, err
 	}
+	defer attempt.abandoned()
 	hash, err := a.hash(ctx, prepared)
 	return credentials{hash, newRotationID()}, err
 }
@@ -84,10 +101,44 @@ func (a *Accounts) ChangePassword(ctx context.Context, id ID, currentPassword, n
 }
 
 // RemoveWithPassword does what [Accounts.Remove] does, for a user who knows the current
-// password. Its errors are those of [Accounts.ChangePassword].
+// password. Its errors are those of [Accounts.ChangePassword] and [ErrLastAdmin]. After an
+// outage the account may be there and disabled.
 func (a *Accounts) RemoveWithPassword(ctx context.Context, id ID, currentPassword string) error {
-	return a.withPassword(ctx, id, currentPassword, func(*Account) error { return a.Remove(ctx, id) })
+	return a.withPassword(ctx, id, currentPassword, func(verified *Account) error {
+		if err := a.keepAdmin(ctx, id); err != nil {
+			return err
+		}
+		// The owner cannot try again: the account is disabled after the first step.
+		for attempt := 1; ; attempt++ {
+			err := a.removeVerified(ctx, verified)
+			if !errors.Is(err, ErrUnavailable) || attempt == removeAttempts {
+				return err
+			}
+		}
+	})
 }
+
+// removeVerified removes an account that still has the password that was verified. A backend
+// deletes without a condition, so the account is disabled first.
+func (a *Accounts) removeVerified(ctx context.Context, verified *Account) error {
+	err := a.change(ctx, verified.ID, func(current *Account) error {
+		if current.PasswordHash != verified.PasswordHash {
+			return &CredentialsError{AccountID: current.ID, Err: errHashReplaced}
+		}
+		current.Disabled = true
+		current.Sessions = current.Sessions[:0]
+		return nil
+	})
+	if err == nil {
+		err = a.backend.Delete(ctx, verified.ID)
+	}
+	if errors.Is(err, ErrNotFound) {
+		return nil // done already: the reply to the write was lost, or somebody else removed it
+	}
+	return err
+}
+
+const removeAttempts = 3
 
 // withPassword checks the current password of an account, and counts it as a login. Then it
 // calls do with the account. If do finds that the hash was replaced in the meantime,

@@ -123,7 +123,7 @@ func (k *lifeKit) confirm(t testing.TB, code, name string) (*store.Account, erro
 
 func (k *lifeKit) reset(t testing.TB, code string) error {
 	t.Helper()
-	_, err := k.ConfirmPasswordReset(t.Context(), code, newSecret)
+	_, err := k.ConfirmPasswordReset(t.Context(), code, newSecret, "")
 	return err
 }
 

@@ -105,7 +105,7 @@ func TestOneCodeManyTimesAtOnce(t *testing.T) {
 			"reset": func(int) func(int) error {
 				code := k.resetCode(t, k.find(t, account.ID).Email)
 				return func(i int) error {
-					_, err := k.ConfirmPasswordReset(t.Context(), code, fmt.Sprint(newSecret, i))
+					_, err := k.ConfirmPasswordReset(t.Context(), code, fmt.Sprint(newSecret, i), "")
 					return err
 				}
 			},

@@ -211,7 +211,7 @@ func (w *lifeWalk) confirmRegistration() {
 
 func (w *lifeWalk) confirmReset() {
 	code, password := w.anyCode(store.MailPasswordReset), w.password()
-	id, err := w.ConfirmPasswordReset(w.t.Context(), code.text, password)
+	id, err := w.ConfirmPasswordReset(w.t.Context(), code.text, password, "")
 	if !w.good(code, store.MailPasswordReset) {
 		require.ErrorIs(w.t, err, store.ErrCode)
 		return

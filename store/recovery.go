@@ -37,12 +37,13 @@ func (a *Accounts) StartPasswordReset(ctx context.Context, email, clientAddress 
 }
 
 // ConfirmPasswordReset sets a new password, ends every session of the account, and forgets
-// its failed logins. It returns the id of the account.
+// its failed logins. It returns the id of the account. clientAddress has a share of the
+// password hasher, as at a login, see Throttle.AddressPending.
 //
 // It returns [ErrCode] if the code is wrong, was used or has expired, or if the password or
 // the e-mail was changed since the code was mailed. The code stays good after any other
 // error: one that matches [ErrInvalid] for a password that is refused, or an outage.
-func (a *Accounts) ConfirmPasswordReset(ctx context.Context, code, newPassword string) (ID, error) {
+func (a *Accounts) ConfirmPasswordReset(ctx context.Context, code, newPassword, clientAddress string) (ID, error) {
 	allows, err := a.lookAtCode(ctx, codePasswordReset, code)
 	if err != nil {
 		return NilID, err
@@ -56,7 +57,11 @@ func (a *Accounts) ConfirmPasswordReset(ctx context.Context, code, newPassword s
 	case !account.accepts(allows):
 		return NilID, ErrCode
 	}
-	credentials, err := a.newCredentials(ctx, account, newPassword)
+	prepared, err := a.checkNewPassword(ctx, account, newPassword)
+	if err != nil {
+		return NilID, err
+	}
+	credentials, err := a.hashFrom(ctx, clientAddress, prepared)
 	if err != nil {
 		return NilID, err
 	}

@@ -57,7 +57,7 @@ func TestPasswordResetEndsSessionsAndThrottle(t *testing.T) {
 		Kind: store.MailPasswordReset, To: "ada@example.org", Account: "ada", Time: epoch, Address: "192.0.2.1",
 		Code: mail.Code, Expires: epoch.Add(time.Hour),
 	}, mail)
-	id, err := k.ConfirmPasswordReset(t.Context(), mail.Code, newSecret)
+	id, err := k.ConfirmPasswordReset(t.Context(), mail.Code, newSecret, "")
 	require.NoError(t, err)
 	assert.Equal(t, account.ID, id)
 	assert.Empty(t, k.find(t, account.ID).Sessions)
@@ -179,7 +179,7 @@ func TestConfirmPasswordResetKeepsTheCode(t *testing.T) {
 		require.NotErrorIs(t, err, store.ErrCode)
 	}
 	for pass, reason := range refusedPasswords("ada") {
-		_, err := k.ConfirmPasswordReset(t.Context(), code, pass)
+		_, err := k.ConfirmPasswordReset(t.Context(), code, pass, "")
 		requireReason(t, err, reason)
 	}
 	assert.True(t, k.passwordIs(t, "ada", secret))

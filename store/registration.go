@@ -92,6 +92,9 @@ type RegistrationConfirmation struct {
 	// Name, if set, replaces the name of the registration: somebody else may have taken
 	// that one in the meantime.
 	Name string
+	// Address is the network address of the client. It has a share of the password
+	// hasher, as at a login, see Throttle.AddressPending.
+	Address string
 }
 
 // ConfirmRegistration makes the account of a registration. The password comes from whoever
@@ -100,6 +103,8 @@ type RegistrationConfirmation struct {
 // It returns [ErrCode] if the code is wrong, was used or has expired. The code stays good
 // after any other error: an *[ExistsError] if the name or the e-mail is taken by now, an
 // error that matches [ErrInvalid] for a name or a password that is refused, and an outage.
+// (An outage can hide that the account was made. Then the code was used, and the user can
+// log in.)
 func (a *Accounts) ConfirmRegistration(ctx context.Context, confirmation RegistrationConfirmation) (*Account, error) {
 	allows, err := a.lookAtCode(ctx, codeRegistration, confirmation.Code)
 	if err != nil {
@@ -108,27 +113,61 @@ func (a *Accounts) ConfirmRegistration(ctx context.Context, confirmation Registr
 	if err := a.registrationIsOpen(ctx, allows); err != nil {
 		return nil, err
 	}
-	if _, err := a.policy.prepare(confirmation.Password); err != nil {
-		return nil, err // an empty one would look to Create as if the program had set none
-	}
-	wanted := NewAccount{
-		ID: allows.AccountID, Name: allows.Name, Email: allows.Email, Phone: allows.Phone, Password: confirmation.Password,
-	}
+	wanted := NewAccount{ID: allows.AccountID, Name: allows.Name, Email: allows.Email, Phone: allows.Phone}
 	if confirmation.Name != "" {
 		wanted.Name = confirmation.Name
 	}
-	account, err := a.Create(ctx, wanted)
-	if errors.Is(err, ErrExists) {
-		// Perhaps the code itself has just made the account that is in the way.
-		if used := a.registrationIsOpen(ctx, allows); used != nil {
-			return nil, used
-		}
+	account := new(Account)
+	var nameError, emailError error
+	account.Name, nameError = PrepareName(wanted.Name)
+	account.EmailKey, emailError = PrepareEmail(wanted.Email)
+	if err := inOneLine([]error{nameError, emailError}); err != nil {
+		return nil, err
 	}
+	prepared, err := a.checkNewPassword(ctx, account, confirmation.Password)
 	if err != nil {
 		return nil, err
 	}
-	a.dropCode(ctx, codeRegistration, confirmation.Code)
+	if err := a.checkFree(ctx, account); err != nil {
+		if used := a.registrationIsOpen(ctx, allows); used != nil {
+			return nil, used // the code itself has just made the account that is in the way
+		}
+		return nil, err
+	}
+	made, err := a.hashFrom(ctx, confirmation.Address, prepared)
+	if err != nil {
+		return nil, err
+	}
+	wanted.PasswordHash = made.hash
+	// Only one caller gets the code. It is taken before the account is made: afterwards
+	// the account may be gone again, and the code would make another one.
+	mark, err := a.takeCode(ctx, codeRegistration, confirmation.Code)
+	if err == nil {
+		account, err = a.Create(ctx, wanted)
+	}
+	if err != nil {
+		a.giveCodeBack(ctx, codeRegistration, confirmation.Code, mark)
+		return nil, err
+	}
 	return account, nil
+}
+
+// checkFree returns an error if the name or the e-mail is taken. It saves the work of a
+// hash: Create looks again.
+func (a *Accounts) checkFree(ctx context.Context, wanted *Account) error {
+	_, nameError := a.backend.FindByName(ctx, wanted.Name)
+	_, emailError := a.backend.FindByEmail(ctx, wanted.EmailKey)
+	switch {
+	case nameError == nil:
+		return &ExistsError{"name"}
+	case !errors.Is(nameError, ErrNotFound):
+		return nameError
+	case emailError == nil:
+		return &ExistsError{"email"}
+	case !errors.Is(emailError, ErrNotFound):
+		return emailError
+	}
+	return nil
 }
 
 // registrationIsOpen returns ErrCode if the code of a registration has made its account.

@@ -36,7 +36,7 @@ func (h *Handlers) confirmRegistration(w http.ResponseWriter, r *http.Request) e
 		return err
 	}
 	account, err := h.accounts.ConfirmRegistration(r.Context(), store.RegistrationConfirmation{
-		Code: body.Code, Password: body.Password, Name: body.Name,
+		Code: body.Code, Password: body.Password, Name: body.Name, Address: h.server.Origin(r).Address,
 	})
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (h *Handlers) confirmPasswordReset(w http.ResponseWriter, r *http.Request) 
 	if err := h.server.ReadJSON(w, r, &body, "code", "password"); err != nil {
 		return err
 	}
-	id, err := h.accounts.ConfirmPasswordReset(r.Context(), body.Code, body.Password)
+	id, err := h.accounts.ConfirmPasswordReset(r.Context(), body.Code, body.Password, h.server.Origin(r).Address)
 	if err != nil {
 		return err
 	}

@@ -32,8 +32,12 @@ func (h *Handlers) endSession(w http.ResponseWriter, r *http.Request) error {
 func (h *Handlers) endSessions(w http.ResponseWriter, r *http.Request) error {
 	caller := middleware.MustFromContext(r.Context())
 	except, reason := "", "all"
-	if r.URL.Query().Get("others") == "true" {
+	switch others := r.URL.Query()["others"]; {
+	case len(others) == 0:
+	case len(others) == 1 && others[0] == "true":
 		except, reason = caller.SessionID, "all others"
+	default: // else a typing error would end the caller's own session
+		return grant.Malformed("others must be true, or be left out", "others")
 	}
 	if err := h.accounts.EndSessions(r.Context(), caller.AccountID, except); err != nil {
 		return err

@@ -150,7 +150,7 @@ func (q *Queue) settle(job *job, err error) {
 		q.lost++
 		event, logged = "mail_failed", slog.LevelWarn
 		err = fmt.Errorf("interrupted by the end of the queue: %w", err)
-	case errors.As(err, &final), now.Add(job.wait).After(job.giveUp):
+	case errors.As(err, &final), now.Add(job.wait).After(job.giveUp), len(q.delayed) >= q.config.Size:
 		q.counts.Failed++
 		event, logged = "mail_failed", slog.LevelWarn
 	default:

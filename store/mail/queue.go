@@ -29,7 +29,8 @@ type Config struct {
 	Templates fs.FS
 
 	// Size bounds memory, and how long mails wait behind others. It is how many mails
-	// the queue holds, those that wait to be tried again included. The default is
+	// the queue holds. As many again can wait to be tried again, so that a server that
+	// takes no mails for one domain does not keep back those for others. The default is
 	// 1,000.
 	Size int
 	// Workers is how many mails are sent at once. The default is 2.
@@ -171,7 +172,7 @@ func (q *Queue) enqueue(job *job) error {
 	case q.closed:
 		q.counts.Dropped++
 		return ErrClosed
-	case q.waiting() >= q.config.Size:
+	case len(q.ready)+q.running >= q.config.Size:
 		q.counts.Dropped++
 		return ErrFull
 	}
