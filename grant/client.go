@@ -31,6 +31,9 @@ type Client struct {
 	// Audience limits what the client may ask about: tokens for this audience. The
 	// default is every token of this server.
 	Audience string
+	// RefreshCookie, if set, keeps the refresh token of a browser app in a cookie. A
+	// confidential client has none.
+	RefreshCookie *RefreshCookie
 
 	// AccessTTL, RefreshTTL and SessionTTL replace Config.AccessTTL and the TTLs of
 	// store.Config for this client. 0 keeps those. With store.Off as SessionTTL a
@@ -59,6 +62,7 @@ type ClientRegistry interface {
 // that names each wrong client.
 func NewClients(clients ...Client) (ClientRegistry, error) {
 	registry := make(fixedClients, len(clients))
+	cookies := make(map[string]*RefreshCookie)
 	var problems []string
 	for _, client := range clients {
 		if problem := client.problem(); problem != "" {
@@ -68,7 +72,11 @@ func NewClients(clients ...Client) (ClientRegistry, error) {
 			problems = append(problems, fmt.Sprintf("client %q: twice", client.ID))
 		}
 		registry[client.ID] = &client
+		if client.RefreshCookie != nil {
+			cookies[client.ID] = client.RefreshCookie
+		}
 	}
+	problems = append(problems, cookieProblems(cookies)...)
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("grant: clients: %s", strings.Join(problems, "; "))
 	}
@@ -92,6 +100,8 @@ func (c *Client) problem() string {
 		return "SecretHash is not what HashClientSecret returns"
 	case c.MayIntrospect && c.SecretHash == "":
 		return "MayIntrospect needs a SecretHash"
+	case c.RefreshCookie != nil && c.SecretHash != "":
+		return "RefreshCookie is for public clients, without a SecretHash"
 	case c.AccessTTL != 0 && c.AccessTTL < time.Second, c.RefreshTTL != 0 && c.RefreshTTL < time.Second, c.SessionTTL > 0 && c.SessionTTL < time.Second:
 		return "AccessTTL, RefreshTTL and SessionTTL must be at least a second"
 	}

@@ -31,6 +31,9 @@ type Config struct {
 	// DefaultClientID is what tokens say of a client that sends no well-formed
 	// client_id. The default is "default".
 	DefaultClientID string
+	// RefreshCookies are, by client_id, the clients whose refresh token is kept in a
+	// cookie. With Clients, set Client.RefreshCookie instead.
+	RefreshCookies map[string]*RefreshCookie
 	// MayIntrospect, if set, reports whether a request that names no confidential
 	// client may ask about tokens. The method MayIntrospect of
 	// middleware.Authenticator makes one, for callers with an access token. Without
@@ -91,6 +94,16 @@ func NewServer(config Config) (*Server, error) {
 	config.DefaultClientID = cmp.Or(config.DefaultClientID, "default")
 	if !wellFormedClientID(config.DefaultClientID) {
 		problems = append(problems, "DefaultClientID must be 1 to 256 printable ASCII characters")
+	}
+	if config.Clients != nil && len(config.RefreshCookies) > 0 {
+		problems = append(problems, "RefreshCookies has no effect where Clients is set: set Client.RefreshCookie")
+	}
+	problems = append(problems, cookieProblems(config.RefreshCookies)...)
+	for id := range config.RefreshCookies {
+		if !wellFormedClientID(id) {
+			problems = append(problems, "RefreshCookies must have client ids of 1 to 256 printable ASCII characters")
+			break
+		}
 	}
 	config.Logger = cmp.Or(config.Logger, slog.Default())
 	if config.Event == nil {

@@ -10,7 +10,8 @@ import (
 )
 
 // The error codes of RFC 6749 section 5.2. CodeTemporarilyUnavailable, with status 503,
-// is an extension: the RFC has it for another endpoint only.
+// is an extension: the RFC has it for another endpoint only. So is CodeCrossOrigin, with
+// status 403, see [RefreshCookie].
 const (
 	CodeInvalidRequest         = "invalid_request"
 	CodeInvalidClient          = "invalid_client"
@@ -18,6 +19,7 @@ const (
 	CodeUnauthorizedClient     = "unauthorized_client"
 	CodeUnsupportedGrantType   = "unsupported_grant_type"
 	CodeTemporarilyUnavailable = "temporarily_unavailable"
+	CodeCrossOrigin            = "cross_origin_request"
 )
 
 // Error is an error response (RFC 6749 section 5.2).
@@ -53,8 +55,13 @@ const retryAfter = 5 * time.Second
 
 // asError makes the answer to an error of package store or tokens.
 func asError(err error) *Error {
-	var throttled *store.ThrottledError
+	var (
+		already   *Error
+		throttled *store.ThrottledError
+	)
 	switch {
+	case errors.As(err, &already):
+		return already
 	case errors.As(err, &throttled):
 		return &Error{
 			Code: CodeInvalidGrant, Description: "too many failed logins", Status: http.StatusTooManyRequests,

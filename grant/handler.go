@@ -9,7 +9,8 @@ import (
 )
 
 // TokenHandler is the token endpoint (RFC 6749 section 3.2): POST with a form. It
-// sends no CORS headers: a browser app needs a CORS middleware around it.
+// sends no CORS headers: a browser app on another origin needs a CORS middleware around
+// it. For a browser app see [RefreshCookie].
 func (s *Server) TokenHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		response, failure := s.token(w, r)
@@ -17,7 +18,7 @@ func (s *Server) TokenHandler() http.Handler {
 			writeError(w, failure)
 			return
 		}
-		writeJSON(w, http.StatusOK, response)
+		s.WriteTokens(w, response)
 	})
 }
 
@@ -34,6 +35,10 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) (*Response, *Erro
 	if failure != nil {
 		return nil, failure
 	}
+	cookie := s.refreshCookie(client, sent.id)
+	if failure := cookie.check(r); failure != nil {
+		return nil, failure
+	}
 	origin := s.Origin(r)
 	origin.ClientID = sent.id
 
@@ -46,7 +51,12 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) (*Response, *Erro
 		}
 		return s.password(r.Context(), PasswordRequest{origin, parameters["username"], parameters["password"]}, client)
 	case GrantRefreshToken:
-		if parameters["refresh_token"] == "" {
+		switch {
+		case cookie != nil && parameters["refresh_token"] != "":
+			return nil, invalidRequest("the refresh token of this client is taken from its cookie alone")
+		case cookie != nil:
+			return s.refreshByCookie(w, r, cookie, origin, client)
+		case parameters["refresh_token"] == "":
 			return nil, invalidRequest("refresh_token is missing")
 		}
 		return s.refresh(r.Context(), RefreshRequest{origin, parameters["refresh_token"]}, client)
@@ -71,6 +81,11 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err *Error) {
 func (s *Server) logOutage(r *http.Request, err error) {
 	s.config.Logger.WarnContext(r.Context(), "a request could not be answered", "path", clean(r.URL.Path), "error", err)
 }
+
+// WriteError writes the answer to an error of a [Server], for endpoints of your own that
+// stand beside the token endpoint. Any error that is no *[Error] and that it does not know
+// counts as an outage. The endpoints of package selfservice have [Server.WriteProblem].
+func WriteError(w http.ResponseWriter, err error) { writeError(w, asError(err)) }
 
 func writeError(w http.ResponseWriter, err *Error) {
 	status := err.Status

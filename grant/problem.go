@@ -58,6 +58,7 @@ const (
 	ProblemDisabled       ProblemType = "urn:oauthsv:problem:disabled"
 	ProblemRefusedValue   ProblemType = "urn:oauthsv:problem:refused-value"
 	ProblemRefusedRequest ProblemType = "urn:oauthsv:problem:refused-request"
+	ProblemCrossOrigin    ProblemType = "urn:oauthsv:problem:cross-origin"
 	ProblemThrottled      ProblemType = "urn:oauthsv:problem:throttled"
 	ProblemNotConfigured  ProblemType = "urn:oauthsv:problem:not-configured"
 	ProblemUnavailable    ProblemType = "urn:oauthsv:problem:unavailable"
@@ -118,6 +119,11 @@ func ProblemOf(err error) *Problem {
 	case store.Refused(err):
 		return &Problem{
 			Type: ProblemNotFound, Title: "no such account or session", Status: http.StatusNotFound, Err: err,
+		}
+	case errors.Is(err, ErrCrossOrigin):
+		return &Problem{
+			Type: ProblemCrossOrigin, Title: "cross-origin request", Status: http.StatusForbidden,
+			Detail: "send it from an origin that the server trusts", Err: err,
 		}
 	case errors.As(err, &refused) && refused.Status/100 == 4:
 		return &Problem{

@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/oauthsv/oauthsv/store"
@@ -12,10 +13,11 @@ import (
 // nothing to revoke.
 //
 // With Config.Clients the client authenticates as at the token endpoint, and can
-// revoke its own tokens only.
+// revoke its own tokens only. A client with a [RefreshCookie] needs to send no token: the
+// session of the cookie ends, and the cookie is cleared.
 func (s *Server) RevocationHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if failure := s.revoke(w, r); failure != nil {
+		if failure := s.revocation(w, r); failure != nil {
 			s.fail(w, r, failure)
 			return
 		}
@@ -23,7 +25,7 @@ func (s *Server) RevocationHandler() http.Handler {
 	})
 }
 
-func (s *Server) revoke(w http.ResponseWriter, r *http.Request) *Error {
+func (s *Server) revocation(w http.ResponseWriter, r *http.Request) *Error {
 	parameters, failure := s.readParameters(w, r)
 	if failure != nil {
 		return failure
@@ -36,10 +38,39 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) *Error {
 	if failure != nil {
 		return failure
 	}
-	if parameters["token"] == "" {
+	cookie := s.refreshCookie(client, sent.id)
+	if failure := cookie.check(r); failure != nil {
+		return failure
+	}
+	origin := s.Origin(r)
+	token := parameters["token"]
+	if cookie != nil {
+		if failure := s.revokeCookies(w, r, cookie, client, origin); failure != nil || token == "" {
+			return failure
+		}
+	}
+	if token == "" {
 		return invalidRequest("token is missing")
 	}
-	claims, err := s.config.Issuer.VerifyForRevocation(parameters["token"])
+	return s.revoke(r.Context(), token, client, origin)
+}
+
+// Revoke ends the session of a genuine token, as [Server.RevocationHandler] says. Anything
+// else is no error. Every error is an *[Error]. With Config.Clients the caller must have
+// authenticated the client that ClientID names.
+func (s *Server) Revoke(ctx context.Context, token string, origin Origin) error {
+	client, failure := s.client(ctx, origin.ClientID)
+	if failure == nil {
+		failure = s.revoke(ctx, token, client, origin)
+	}
+	if failure != nil {
+		return failure
+	}
+	return nil
+}
+
+func (s *Server) revoke(ctx context.Context, token string, client *Client, origin Origin) *Error {
+	claims, err := s.config.Issuer.VerifyForRevocation(token)
 	if err != nil {
 		return nil
 	}
@@ -48,7 +79,7 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) *Error {
 	}
 	ref, err := store.ParseSessionRef(claims.Subject, claims.SessionID, claims.Generation)
 	if err == nil {
-		err = s.config.Accounts.EndSession(r.Context(), ref.AccountID, ref.SessionID)
+		err = s.config.Accounts.EndSession(ctx, ref.AccountID, ref.SessionID)
 	}
 	if store.Refused(err) { // there is no such session any more
 		return nil
@@ -56,8 +87,8 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) *Error {
 	if err != nil {
 		return asError(err)
 	}
-	origin := s.tidy(s.Origin(r))
+	origin = s.tidy(origin)
 	origin.ClientID = claims.ClientID
-	s.event(r.Context(), Event{Type: EventSessionRevoked, AccountID: ref.AccountID, SessionID: ref.SessionID, Origin: origin})
+	s.event(ctx, Event{Type: EventSessionRevoked, AccountID: ref.AccountID, SessionID: ref.SessionID, Origin: origin})
 	return nil
 }

@@ -47,14 +47,22 @@ type Response struct {
 	// TokenType says how to use the access token.
 	TokenType string `json:"token_type"`
 	// ExpiresIn is the lifetime of the access token in seconds.
-	ExpiresIn    int64  `json:"expires_in"`
-	RefreshToken string `json:"refresh_token"`
+	ExpiresIn int64 `json:"expires_in"`
+	// RefreshToken is empty if there is a Cookie.
+	RefreshToken string `json:"refresh_token,omitempty"`
 
-	// AccountID, SessionID and ClientID are for the Go caller and not sent. ClientID is
-	// the client of the session.
-	AccountID store.ID `json:"-"`
-	SessionID string   `json:"-"`
-	ClientID  string   `json:"-"`
+	// The next fields are for the Go caller and not sent.
+
+	// RefreshExpiry is when the refresh token and its session end, unless it is used
+	// before.
+	RefreshExpiry time.Time `json:"-"`
+	// Cookie holds the refresh token of a client with a [RefreshCookie]. Send it with
+	// [Server.WriteTokens] or http.SetCookie.
+	Cookie    *http.Cookie `json:"-"`
+	AccountID store.ID     `json:"-"`
+	SessionID string       `json:"-"`
+	// ClientID is the client of the session.
+	ClientID string `json:"-"`
 }
 
 const tokenTypeBearer = "Bearer" // RFC 6750 section 4
@@ -184,7 +192,7 @@ func (s *Server) started(ctx context.Context, state *store.SessionState, client 
 // Refresh is the refresh of tokens (RFC 6749 section 6), with rotation as
 // [store.Accounts.RefreshSession] has it. Every error is an *[Error]. A token works
 // only for the client that it was issued to. Without Config.Clients, a request that
-// names no client is let through.
+// names no client is let through, unless the token's client has a [RefreshCookie].
 //
 // The checks run in the order type, key, signature, expiry, client, account, session,
 // generation. Only the last can end a session.
@@ -207,6 +215,7 @@ func (s *Server) refresh(ctx context.Context, request RefreshRequest, client *Cl
 		return nil, s.refreshFailed(ctx, Event{Origin: request.Origin}, err)
 	}
 	event := Event{SessionID: token.SessionID, Origin: request.Origin}
+	named = named || s.refreshCookie(client, token.ClientID) != nil
 	if named && request.ClientID != token.ClientID {
 		return nil, s.refreshFailed(ctx, event, errOtherClient)
 	}
@@ -263,15 +272,21 @@ func (s *Server) respond(state *store.SessionState, client *Client) (*Response, 
 	if err != nil {
 		return nil, err
 	}
-	return &Response{
-		AccessToken:  access,
-		TokenType:    tokenTypeBearer,
-		ExpiresIn:    min(accessTTL, int64(end.Sub(now)/time.Second)),
-		RefreshToken: refresh,
-		AccountID:    state.Account.ID,
-		SessionID:    state.Session.ID,
-		ClientID:     state.Session.ClientID,
-	}, nil
+	response := &Response{
+		AccessToken:   access,
+		TokenType:     tokenTypeBearer,
+		ExpiresIn:     min(accessTTL, int64(end.Sub(now)/time.Second)),
+		RefreshExpiry: end,
+		AccountID:     state.Account.ID,
+		SessionID:     state.Session.ID,
+		ClientID:      state.Session.ClientID,
+	}
+	if cookie := s.refreshCookie(client, state.Session.ClientID); cookie != nil {
+		response.Cookie = cookie.issue(refresh, end.Sub(now))
+	} else {
+		response.RefreshToken = refresh
+	}
+	return response, nil
 }
 
 // tidy makes an origin fit for records and logs.

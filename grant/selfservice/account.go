@@ -50,11 +50,16 @@ func (h *Handlers) removeAccount(w http.ResponseWriter, r *http.Request) error {
 	if err := h.server.ReadJSON(w, r, &body, "current_password"); err != nil {
 		return err
 	}
-	id := middleware.MustAccountID(r.Context())
-	if err := h.accounts.RemoveWithPassword(r.Context(), id, body.CurrentPassword); err != nil {
+	caller := middleware.MustFromContext(r.Context())
+	cookie, err := h.server.RefreshCookie(r, caller.ClientID)
+	if err != nil {
+		return err
+	}
+	if err := h.accounts.RemoveWithPassword(r.Context(), caller.AccountID, body.CurrentPassword); err != nil {
 		return h.checked(r, err)
 	}
-	h.report(r, grant.Event{Type: grant.EventAccountRemoved, AccountID: id})
+	h.report(r, grant.Event{Type: grant.EventAccountRemoved, AccountID: caller.AccountID})
+	cookie.Clear(w)
 	h.server.WriteEmpty(w)
 	return nil
 }
@@ -72,6 +77,9 @@ func (h *Handlers) changePassword(w http.ResponseWriter, r *http.Request) error 
 		Origin: h.server.Origin(r), AccountID: caller.AccountID, CurrentPassword: body.CurrentPassword, NewPassword: body.NewPassword,
 	}
 	change.ClientID = caller.ClientID
+	if _, err := h.server.RefreshCookie(r, caller.ClientID); err != nil {
+		return err
+	}
 	response, err := h.server.ChangePassword(r.Context(), change)
 	if err != nil {
 		problem := grant.ProblemOf(h.checked(r, err))
@@ -80,7 +88,7 @@ func (h *Handlers) changePassword(w http.ResponseWriter, r *http.Request) error 
 		}
 		return problem
 	}
-	h.server.WriteJSON(w, http.StatusOK, response)
+	h.server.WriteTokens(w, response)
 	return nil
 }
 

@@ -20,6 +20,10 @@
 //	DELETE /me/sessions[?others=true]                      204
 //	DELETE /me/sessions/{id}                               204
 //
+// A client with a grant.RefreshCookie gets the refresh token of PUT /me/password in its
+// cookie. The cookie is cleared when the account is removed or its current session ends. A
+// request of that client for one of these from another origin is refused with 403.
+//
 // Those below /me are for callers with an access token. Codes go by mail, see
 // store.Config.Mailer. Without a Mailer the endpoints that need one answer 501.
 package selfservice

@@ -20,10 +20,17 @@ func (h *Handlers) listSessions(w http.ResponseWriter, r *http.Request) error {
 func (h *Handlers) endSession(w http.ResponseWriter, r *http.Request) error {
 	caller := middleware.MustFromContext(r.Context())
 	ended := r.PathValue("id")
+	cookie, err := h.server.RefreshCookie(r, caller.ClientID)
+	if err != nil {
+		return err
+	}
 	if err := h.accounts.EndSession(r.Context(), caller.AccountID, ended); err != nil {
 		return err
 	}
 	h.report(r, grant.Event{Type: grant.EventSessionRevoked, AccountID: caller.AccountID, SessionID: ended})
+	if ended == caller.SessionID {
+		cookie.Clear(w)
+	}
 	h.server.WriteEmpty(w)
 	return nil
 }
@@ -31,6 +38,10 @@ func (h *Handlers) endSession(w http.ResponseWriter, r *http.Request) error {
 // endSessions ends all sessions, or with ?others=true all but the current one.
 func (h *Handlers) endSessions(w http.ResponseWriter, r *http.Request) error {
 	caller := middleware.MustFromContext(r.Context())
+	cookie, err := h.server.RefreshCookie(r, caller.ClientID)
+	if err != nil {
+		return err
+	}
 	except, reason := "", "all"
 	switch others := r.URL.Query()["others"]; {
 	case len(others) == 0:
@@ -43,6 +54,9 @@ func (h *Handlers) endSessions(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	h.report(r, grant.Event{Type: grant.EventSessionRevoked, AccountID: caller.AccountID, Reason: reason})
+	if except == "" {
+		cookie.Clear(w)
+	}
 	h.server.WriteEmpty(w)
 	return nil
 }
