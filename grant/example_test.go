@@ -2,10 +2,12 @@ package grant_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -185,4 +187,95 @@ func ExampleServer_IntrospectionHandler() {
 	// Output:
 	// 200 {"active":true
 	// 200 {"active":false}
+}
+
+// A browser app keeps no refresh token: it is in a cookie that its scripts cannot read.
+func ExampleRefreshCookie() {
+	accounts, issuer, err := newExample()
+	if err != nil {
+		panic(err)
+	}
+	server, err := grant.NewServer(grant.Config{
+		Accounts: accounts, Issuer: issuer, Logger: quiet,
+		RefreshCookies: map[string]*grant.RefreshCookie{"app": {}},
+	})
+	if err != nil {
+		panic(err)
+	}
+	web := httptest.NewTLSServer(server.TokenHandler()) // the cookie needs HTTPS
+	defer web.Close()
+	browser := web.Client()
+	browser.Jar, err = cookiejar.New(nil)
+	if err != nil {
+		panic(err)
+	}
+	ask := func(form url.Values) {
+		response, err := browser.PostForm(web.URL+"/token", form)
+		if err != nil {
+			panic(err)
+		}
+		defer response.Body.Close()
+		var body map[string]any
+		if err := json.NewDecoder(response.Body).Decode(&body); err != nil {
+			panic(err)
+		}
+		_, inBody := body["refresh_token"]
+		fmt.Println(response.StatusCode, body["token_type"], inBody, response.Cookies()[0].Name)
+	}
+	ask(url.Values{
+		"grant_type": {"password"}, "client_id": {"app"}, "username": {"root"}, "password": {"correct horse battery staple"},
+	})
+	ask(url.Values{"grant_type": {"refresh_token"}, "client_id": {"app"}}) // the browser adds the cookie
+	// Output:
+	// 200 Bearer false __Host-refresh_token
+	// 200 Bearer false __Host-refresh_token
+}
+
+// An endpoint of your own logs users in with a code from a mail, for every kind of client.
+func ExampleServer_WriteTokens() {
+	accounts, issuer, err := newExample()
+	if err != nil {
+		panic(err)
+	}
+	server, err := grant.NewServer(grant.Config{
+		Accounts: accounts, Issuer: issuer, Logger: quiet,
+		RefreshCookies: map[string]*grant.RefreshCookie{"app": {}},
+	})
+	if err != nil {
+		panic(err)
+	}
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		origin := server.Origin(r)
+		origin.ClientID = r.PostFormValue("client_id")
+		if _, err := server.RefreshCookie(r, origin.ClientID); err != nil { // from another site
+			grant.WriteError(w, err)
+			return
+		}
+		account, err := accounts.FindByName(r.Context(), "root") // whoever the code is for
+		if err != nil {
+			grant.WriteError(w, err)
+			return
+		}
+		response, err := server.Issue(r.Context(), account.ID, origin)
+		if err != nil {
+			grant.WriteError(w, err)
+			return
+		}
+		server.WriteTokens(w, response)
+	})
+	ask := func(clientID, site string) {
+		request := httptest.NewRequest("POST", "/code", strings.NewReader(url.Values{"client_id": {clientID}}.Encode()))
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		request.Header.Set("Sec-Fetch-Site", site)
+		recorder := httptest.NewRecorder()
+		handler.ServeHTTP(recorder, request)
+		fmt.Println(clientID, recorder.Code, strings.Contains(recorder.Body.String(), "refresh_token"), len(recorder.Result().Cookies()))
+	}
+	ask("app", "same-origin")
+	ask("app", "cross-site")
+	ask("cli", "same-origin")
+	// Output:
+	// app 200 false 1
+	// app 403 false 0
+	// cli 200 true 0
 }

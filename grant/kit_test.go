@@ -44,12 +44,14 @@ type kit struct {
 	t       *testing.T
 	url     string
 	account *store.Account // "ada", in the group "editors"
+
+	transport http.RoundTripper
 }
 
 func newKit(t *testing.T, config middlewaretest.Config) *kit {
 	t.Helper()
 	config.Tokens = func(c *tokens.IssuerConfig) { c.Audience = audience }
-	k := &kit{Kit: middlewaretest.New(t, config), t: t}
+	k := &kit{Kit: middlewaretest.New(t, config), t: t, transport: http.DefaultTransport}
 	k.account = k.Account("Ada", "editors")
 	mux := http.NewServeMux()
 	k.Server.Mount(mux)
@@ -84,7 +86,7 @@ func (k *kit) send(method, path, body string, headers ...string) answer {
 	for i := 0; i+1 < len(headers); i += 2 {
 		request.Header.Add(headers[i], headers[i+1])
 	}
-	response, err := http.DefaultTransport.RoundTrip(request)
+	response, err := k.transport.RoundTrip(request)
 	require.NoError(k.t, err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)

@@ -90,7 +90,11 @@ func newKit(t testing.TB, config middlewaretest.Config) *kit {
 			change(c)
 		}
 	}
+	changeGrant := config.Grant
 	config.Grant = func(c *grant.Config) {
+		if changeGrant != nil {
+			changeGrant(c)
+		}
 		c.RecordOrigin = true
 		c.Event = func(_ context.Context, event grant.Event) {
 			k.mu.Lock()
