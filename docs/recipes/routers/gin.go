@@ -29,12 +29,6 @@ func newGin(k *kit) http.Handler {
 	return router
 }
 
-// The caller is in the context of the request, not in that of gin.
-func ginOrders(c *gin.Context) {
-	id := middleware.MustAccountID(c.Request.Context())
-	c.String(http.StatusOK, fmt.Sprint("the orders of ", id.Hex()))
-}
-
 // ginHandler puts the parameters of the path where http.Request.PathValue finds them.
 func ginHandler(handler http.Handler) gin.HandlerFunc {
 	return func(c *gin.Context) {
@@ -59,4 +53,10 @@ func ginMiddleware(wrap func(http.Handler) http.Handler) gin.HandlerFunc {
 			c.Abort()
 		}
 	}
+}
+
+// The caller is in the context of the request, not in that of gin.
+func ginOrders(c *gin.Context) {
+	id := middleware.MustAccountID(c.Request.Context())
+	c.String(http.StatusOK, fmt.Sprint("the orders of ", id.Hex()))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/oauthsv/oauthsv/grant"
 	"github.com/oauthsv/oauthsv/grant/admin"
 	"github.com/oauthsv/oauthsv/grant/selfservice"
+	"github.com/oauthsv/oauthsv/middleware"
 	"github.com/oauthsv/oauthsv/middleware/middlewaretest"
 )
 
@@ -152,4 +153,20 @@ func TestPathValuesArrive(t *testing.T) {
 		assert.Equal(t, 401, s.status("GET", "/orders", laptop.AccessToken))
 		assert.Equal(t, 404, s.status("DELETE", account+"/sessions/"+laptop.SessionID, byRoot))
 	})
+}
+
+// TestGinContextHasNoCaller: so a handler asks the context of the request.
+func TestGinContextHasNoCaller(t *testing.T) {
+	gin.SetMode(gin.TestMode)
+	k := middlewaretest.New(t, middlewaretest.Config{})
+	router, ran := gin.New(), false
+	router.GET("/", ginMiddleware(k.Auth.Require), func(c *gin.Context) {
+		ran = true
+		_, found := middleware.AccountID(c)
+		assert.False(t, found)
+		_, found = middleware.AccountID(c.Request.Context())
+		assert.True(t, found)
+	})
+	router.ServeHTTP(httptest.NewRecorder(), k.Request("GET", "/", k.Account("ada")))
+	assert.True(t, ran)
 }

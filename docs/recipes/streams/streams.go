@@ -5,11 +5,8 @@ package streams
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
-
-	"github.com/coder/websocket"
 
 	"github.com/oauthsv/oauthsv/middleware"
 )
@@ -52,64 +49,4 @@ func refused(auth *middleware.Authenticator, r *http.Request) bool {
 	_, err := auth.AuthenticateRequest(r)
 	var answer *middleware.Error
 	return errors.As(err, &answer) && answer.Status != http.StatusServiceUnavailable
-}
-
-// events streams messages as Server-Sent Events.
-func events(auth *middleware.Authenticator, messages <-chan string) http.Handler {
-	return auth.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := whileAllowed(r.Context(), auth, r)
-		defer cancel()
-		w.Header().Set("Content-Type", "text/event-stream")
-		w.Header().Set("Cache-Control", "no-store")
-		stream := http.NewResponseController(w)
-		for {
-			if err := stream.Flush(); err != nil {
-				return
-			}
-			var message string
-			select {
-			case <-ctx.Done():
-			case message = <-messages:
-			}
-			// WriteTimeout of the server has passed, and the end must be written as well.
-			if err := stream.SetWriteDeadline(time.Now().Add(10 * time.Second)); err != nil {
-				return
-			}
-			if ctx.Err() != nil {
-				return
-			}
-			if _, err := fmt.Fprintf(w, "data: %s\n\n", message); err != nil {
-				return
-			}
-		}
-	}))
-}
-
-// unauthorized is the status of RFC 6455 section 7.4.2 with which a socket is closed when
-// its caller must log in again.
-const unauthorized websocket.StatusCode = 3000
-
-// socket sends messages over a WebSocket.
-func socket(auth *middleware.Authenticator, messages <-chan string) http.Handler {
-	return auth.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		conn, err := websocket.Accept(w, r, nil)
-		if err != nil {
-			return // Accept has answered
-		}
-		defer conn.CloseNow()
-		// The server no longer watches the connection, so CloseRead must.
-		ctx, cancel := whileAllowed(conn.CloseRead(r.Context()), auth, r)
-		defer cancel()
-		for {
-			select {
-			case <-ctx.Done():
-				conn.Close(unauthorized, "log in again")
-				return
-			case message := <-messages:
-				if err := conn.Write(ctx, websocket.MessageText, []byte(message)); err != nil {
-					return
-				}
-			}
-		}
-	}))
 }
