@@ -142,6 +142,8 @@ func TestPathValuesArrive(t *testing.T) {
 		assert.Equal(t, 200, s.status("GET", "/orders", laptop.AccessToken))
 		assert.Equal(t, 404, s.status("DELETE", "/me/sessions/"+phone.SessionID, laptop.AccessToken))
 
+		assert.Equal(t, 204, s.status("DELETE", "/me/sessions?others=true", laptop.AccessToken), "not what GET answers")
+
 		account := "/admin/accounts/" + ada.ID.Hex()
 		response, body := s.ask("GET", account+"/sessions", byRoot)
 		assert.Equal(t, 200, response.StatusCode)
