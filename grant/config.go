@@ -128,5 +128,5 @@ func NewServer(config Config) (*Server, error) {
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("grant: configuration: %s", strings.Join(problems, "; "))
 	}
-	return &Server{config: config, accessTTL: int64(config.AccessTTL / time.Second)}, nil
+	return &Server{config: config, accessTTL: int64(config.AccessTTL / time.Second), counters: newCounters()}, nil
 }

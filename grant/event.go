@@ -92,11 +92,13 @@ type Event struct {
 
 func (s *Server) event(ctx context.Context, event Event) {
 	event.Time = s.config.Now()
+	s.counters.count(event.Type)
 	s.config.Event(ctx, event)
 }
 
 // Report tells Config.Event of an event, with its time, and with a clean origin and reason. It
-// is for endpoints that stand beside those of the Server.
+// also counts the event, see [Server.Counts]. It is for endpoints that stand beside those of
+// the Server. If you report types of your own, there must be few: the count of each stays.
 func (s *Server) Report(ctx context.Context, event Event) {
 	event.Origin = s.tidy(event.Origin)
 	event.Reason = clean(event.Reason)
@@ -104,7 +106,8 @@ func (s *Server) Report(ctx context.Context, event Event) {
 }
 
 // TokenReused makes a function for middleware.Config.TokenReused. Give it the function
-// that you have given to Config.Event, so that all events go the same way.
+// that you have given to Config.Event, so that all events go the same way. If you have a
+// Server at hand, use its method of this name instead: it counts the events as well.
 func TokenReused(event func(ctx context.Context, event Event)) func(ctx context.Context, ref store.SessionRef) {
 	return func(ctx context.Context, ref store.SessionRef) {
 		reused := superseded(ref)

@@ -15,6 +15,7 @@ import (
 type Server struct {
 	config    Config
 	accessTTL int64 // seconds
+	counters  counters
 }
 
 // Origin says where a request came from. Every field is optional.

@@ -73,8 +73,9 @@ type Config struct {
 	WriteError func(w http.ResponseWriter, r *http.Request, err *Error)
 	// TokenReused, if set, is called where an access token shows that two holders
 	// have the refresh token of a session, see store.ErrSuperseded. The request is
-	// refused. If you have set grant.Config.Event, set this to grant.TokenReused of
-	// the same function. The default writes a warning to Logger.
+	// refused. Set this to the method TokenReused of grant.Server. In a process that
+	// has none, grant.TokenReused makes one of a function for events. The default
+	// writes a warning to Logger.
 	TokenReused func(ctx context.Context, ref store.SessionRef)
 	// Logger is told of outages, and at debug level why a request was answered with
 	// 401: the clients are not told. The default is slog.Default().

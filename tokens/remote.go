@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -83,6 +84,8 @@ type RemoteVerifier struct {
 	config   RemoteConfig
 	verifier *Verifier
 	fetches  *fetches
+
+	fetched, fetchesFailed atomic.Int64
 
 	cancel context.CancelFunc
 	done   chan struct{}

@@ -25,7 +25,9 @@ func (r *RemoteVerifier) refresh(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		r.fetched.Add(1)
 		if err != nil {
+			r.fetchesFailed.Add(1)
 			r.config.Logger.Warn("the keys of the issuer cannot be fetched; the last ones stay in force", "url", r.config.URL, "error", err)
 			wait = min(wait, r.config.RetryInterval)
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -41,6 +42,9 @@ type Verifier struct {
 	leeway   time.Duration
 	now      func() time.Time
 	cache    *cache // nil if it is off
+
+	hits            [hitStripes]hitCounter
+	misses, refused atomic.Int64
 }
 
 // NewVerifier makes a Verifier. It checks the whole configuration and returns one
@@ -77,11 +81,23 @@ func NewVerifier(config VerifierConfig) (*Verifier, error) {
 func (v *Verifier) Verify(_ context.Context, compact string) (AccessToken, error) {
 	now, set := v.now(), v.keys.set()
 	if known := v.cache.get(compact, set); known != nil {
+		v.hit(compact)
 		if err := known.check(now); err != nil {
+			v.refused.Add(1)
 			return AccessToken{}, err
 		}
 		return known.token, nil
 	}
+	v.misses.Add(1)
+	token, err := v.verify(compact, now, set)
+	if err != nil {
+		v.refused.Add(1)
+	}
+	return token, err
+}
+
+// verify verifies a token that is not in the cache.
+func (v *Verifier) verify(compact string, now time.Time, set *keySet) (AccessToken, error) {
 	scratch := getScratch()
 	defer scratch.release()
 	key, err := set.verify(compact, typeAccess, now, scratch)

@@ -116,7 +116,7 @@ type Hasher struct {
 	config    Config
 	budget    *semaphore.Weighted // in KiB
 	minWeight int64               // each hash takes this much of the budget or more, so that cores bound it too
-	waiting   atomic.Int64
+	counters  counters
 	old       storedHash   // Config.OldHash, or nil
 	usual     atomic.Int64 // how long a new hash takes, in nanoseconds; 0 before the first
 }
@@ -299,15 +299,30 @@ func (h *Hasher) waitForTurn(ctx context.Context, memory uint32) (release func()
 	// A scrypt hash of MaxMemory needs a little more than that for its ends.
 	weight := min(max(int64(memory), h.minWeight), int64(h.config.Budget))
 	if !h.budget.TryAcquire(weight) {
-		if h.waiting.Add(1) > int64(h.config.MaxWaiting) {
-			h.waiting.Add(-1)
-			return nil, ErrOverloaded
-		}
-		err := h.budget.Acquire(ctx, weight)
-		h.waiting.Add(-1)
-		if err != nil {
-			return nil, fmt.Errorf("password: waiting to hash: %w", err)
+		if err := h.wait(ctx, weight); err != nil {
+			return nil, err
 		}
 	}
-	return func() { h.budget.Release(weight) }, nil
+	end := h.counters.begin()
+	return func() {
+		end()
+		h.budget.Release(weight)
+	}, nil
+}
+
+// wait waits for a part of the budget, unless too many do so already.
+func (h *Hasher) wait(ctx context.Context, weight int64) error {
+	defer h.counters.waiting.Add(-1)
+	if h.counters.waiting.Add(1) > int64(h.config.MaxWaiting) {
+		h.counters.refused.Add(1)
+		return ErrOverloaded
+	}
+	start := time.Now()
+	err := h.budget.Acquire(ctx, weight)
+	h.counters.waitTime.Add(int64(time.Since(start)))
+	if err != nil {
+		h.counters.givenUp.Add(1)
+		return fmt.Errorf("password: waiting to hash: %w", err)
+	}
+	return nil
 }
