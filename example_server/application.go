@@ -17,8 +17,10 @@ import (
 	"github.com/oauthsv/oauthsv/middleware"
 	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/store/boltstore"
+	"github.com/oauthsv/oauthsv/store/mail"
 	"github.com/oauthsv/oauthsv/store/memstore"
 	"github.com/oauthsv/oauthsv/store/mongostore"
+	"github.com/oauthsv/oauthsv/store/password"
 	"github.com/oauthsv/oauthsv/tokens"
 )
 
@@ -27,6 +29,7 @@ type application struct {
 	handler http.Handler
 	reload  func()
 	close   func() error
+	metrics metrics
 }
 
 func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stderr io.Writer) (_ *application, err error) {
@@ -61,8 +64,19 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 		return nil, fmt.Errorf("-issuer, -audience: %w", err)
 	}
 
+	hasher, err := password.New(password.Config{})
+	if err != nil {
+		return nil, err
+	}
+	kept := backend
+	var metered *store.MeteredBackend
+	if s.metricsAddr != "" {
+		metered = store.NewMeteredBackend(backend)
+		kept = metered
+	}
 	accounts, err := store.NewAccounts(store.Config{
-		Backend:         backend,
+		Backend:         kept,
+		Passwords:       hasher,
 		RefreshTTL:      s.refreshTTL,
 		SessionTTL:      s.sessionTTL,
 		ReuseInterval:   s.reuseInterval,
@@ -77,11 +91,15 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 		return nil, err
 	}
 
-	auth, err := middleware.New(middleware.Config{Verifier: issuer.Verifier(), Accounts: accounts, Realm: "oauthsv", Logger: logger})
+	var server *grant.Server
+	auth, err := middleware.New(middleware.Config{
+		Verifier: issuer.Verifier(), Accounts: accounts, Realm: "oauthsv", Logger: logger,
+		TokenReused: func(ctx context.Context, ref store.SessionRef) { server.TokenReused(ctx, ref) },
+	})
 	if err != nil {
 		return nil, err
 	}
-	server, err := grant.NewServer(grant.Config{
+	server, err = grant.NewServer(grant.Config{
 		Accounts: accounts, Issuer: issuer, AccessTTL: s.accessTTL, RecordOrigin: true, Logger: logger,
 		TrustedProxies: s.trustedProxies,
 		MayIntrospect: auth.MayIntrospect(func(account *store.Account) bool {
@@ -117,10 +135,12 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 			http.Error(w, "the store does not answer", http.StatusServiceUnavailable)
 		}
 	})
+	queue, _ := mailer.(*mail.Queue)
 	return &application{
 		handler: mux,
 		reload:  func() { reloadKeys(keys, logger) },
 		close:   closeAll,
+		metrics: metrics{server, issuer.Verifier(), hasher, metered, queue},
 	}, nil
 }
 

@@ -70,11 +70,19 @@ func run(ctx context.Context, arguments []string, getenv func(string) string, st
 	if err := settings.chooseIssuer(listener.Addr(), logger); err != nil {
 		return err
 	}
+	metricsListener, err := listenForMetrics(ctx, settings)
+	if err != nil {
+		return err
+	}
+	if metricsListener != nil {
+		defer metricsListener.Close()
+	}
 	app, err := newApplication(ctx, settings, logger, stderr)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, app.close()) }()
+	defer serveMetrics(metricsListener, &app.metrics, logger)()
 
 	server := &http.Server{
 		Handler:           app.handler,

@@ -28,6 +28,8 @@ type settings struct {
 	mailToLog         bool
 	noRegistration    bool
 
+	metricsAddr string
+
 	accessTTL, refreshTTL, sessionTTL, reuseInterval, lostReplyWindow, accountCache time.Duration
 }
 
@@ -67,6 +69,7 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 	flags.BoolVar(&s.mailToLog, "mail-to-log", false, "write mails to the log instead of sending them, codes included; for development")
 	var registration string
 	flags.StringVar(&registration, "registration", "on", "on or off: whether strangers can register; without mail nobody can")
+	flags.StringVar(&s.metricsAddr, "metrics-addr", "", "address to serve figures for Prometheus on, at /metrics; keep it from strangers; port 0 picks a free one (default: none)")
 	s.rootPassword = getenv("OAUTHSV_ROOT_PASSWORD")
 	s.smtpURL = getenv("OAUTHSV_SMTP_URL")
 
