@@ -35,6 +35,10 @@ const accountsUsage = `Usage: example_server accounts [flags] COMMAND
   export                            all accounts with their hashes, as JSON lines
   import FILE                       JSON lines ("-": standard input), or with -from a MongoDB collection
 
+A line of an import has at least a name and an e-mail. "export" shows the other members:
+
+  {"name":"ada","email":"ada@example.org","password_hash":"$2b$12$...","groups":["editors"]}
+
 ACCOUNT is a name, an e-mail or an account_id. A password is asked for without echo, or read
 from standard input where that is no terminal.
 

@@ -190,6 +190,9 @@ func (c *accountsCommand) importFrom(ctx context.Context, _ []string) error {
 	if err != nil {
 		return fmt.Errorf("%w; run the import again to continue: accounts that are there are skipped", err)
 	}
+	if counts.Refused > 0 {
+		return fmt.Errorf("%d records were refused: mend them and run the import again", counts.Refused)
+	}
 	return nil
 }
 

@@ -41,7 +41,8 @@ func TestExportAndImport(t *testing.T) {
 		const digest = `{"name":"ada","email":"ada@example.org","sha224":"%x"}` + "\n"
 		lines := fmt.Sprintf(digest, sha256.Sum224([]byte("plum engine corner"))) + "x\n" + importLines(3)
 		r := runCommand(t, a.directory, lines, "accounts", "-store", a.store, "import", "-")
-		require.Zero(t, r.status, r.stderr)
+		require.Equal(t, 1, r.status, "a script must notice")
+		assert.Contains(t, r.stderr, "1 records were refused")
 		assert.Equal(t, "record 2: the line is no JSON object\n", r.stdout)
 		assert.Contains(t, r.stderr, "imported 4, already there 0, refused 1\n")
 		a.server(func(p *process) {
@@ -76,7 +77,9 @@ func TestExportAndImport(t *testing.T) {
 			Record  int
 			Refused string
 		}
-		refused := jsonLines[refusal](t, a.accounts("\nx\n", "-json", "import", "-"))
+		r = runCommand(t, a.directory, "\nx\n", "accounts", "-store", a.store, "-json", "import", "-")
+		require.Equal(t, 1, r.status)
+		refused := jsonLines[refusal](t, r.stdout)
 		assert.Equal(t, []refusal{{2, "the line is no JSON object"}}, refused)
 		assert.Contains(t, a.refused("", "import", "no-such-file"), "no-such-file: no such file")
 	})
@@ -95,7 +98,9 @@ func TestImportFromClink(t *testing.T) {
 	})
 	require.NoError(t, err)
 	eachAdministered(t, func(t *testing.T, a *administered) {
-		assert.Equal(t, "record 2: hashpwd is missing\n", a.accounts("", "-from", from, "-collection", "people", "import"))
+		imported := runCommand(t, a.directory, "", "accounts", "-store", a.store, "-from", from, "-collection", "people", "import")
+		require.Equal(t, 1, imported.status)
+		assert.Equal(t, "record 2: hashpwd is missing\n", imported.stdout)
 		a.server(func(p *process) {
 			status, _ := p.passwordGrant("ada", "secret")
 			assert.Equal(t, 200, status)

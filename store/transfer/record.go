@@ -17,7 +17,8 @@ import (
 	"github.com/oauthsv/oauthsv/store"
 )
 
-// Record is an account on its way. In JSON lines, members that are not known are ignored.
+// Record is an account on its way. In JSON lines, a member that is not known is an error: a
+// misspelt password_hash would make an account without a password.
 type Record struct {
 	// ID is the account's id, 24 hexadecimal digits. If it is empty, the account gets a
 	// new one.
@@ -105,7 +106,7 @@ func ReadLines(from io.Reader) iter.Seq2[Numbered, error] {
 				var err error
 				if tooLong {
 					err = fmt.Errorf("the line is longer than %d bytes", maxLine)
-				} else if err = json.Unmarshal(line, &record.Record); err != nil || line[0] != '{' { // null is an empty record to json
+				} else if err = json.Unmarshal(line, &record.Record, json.RejectUnknownMembers(true)); err != nil || line[0] != '{' { // null is an empty record to json
 					err = reason(line, err)
 				}
 				if !yield(record, err) {
@@ -129,6 +130,8 @@ func reason(line []byte, err error) error {
 		return errors.New("the line is not UTF-8")
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return errors.New("the line holds a member twice")
+	case errors.Is(err, json.ErrUnknownName):
+		return errors.New("the line holds a member that is not known: see transfer.Record for those that are")
 	case !errors.As(err, &semantic):
 		return errors.New("the line is no JSON")
 	}
