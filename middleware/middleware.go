@@ -120,11 +120,14 @@ func (a *Authenticator) fresh(ctx context.Context, caller *Caller) (*store.Accou
 	return account, a.noticeReuse(ctx, ref, err)
 }
 
-// FreshAccount returns the account of the request's caller as it is now. Ask it
-// before you refuse a caller for what [Account] says: with store.Config.CacheTTL
-// that one may lack a group that was added a moment ago. Every error is an *[Error],
-// for [Authenticator.WriteError]. It panics where the handler is not wrapped by this
-// Authenticator with Config.Accounts.
+// FreshAccount returns the account of the request's caller, and not from the cache. Ask
+// it before you refuse a caller for what [Account] says: with store.Config.CacheTTL
+// that one may lack a group that was added a moment ago. Without a cache, the account
+// is the one that was read when the request came. A request that lasts, such as a
+// stream, is checked again with [Authenticator.AuthenticateRequest].
+//
+// Every error is an *[Error], for [Authenticator.WriteError]. It panics where the
+// handler is not wrapped by this Authenticator with Config.Accounts.
 func (a *Authenticator) FreshAccount(ctx context.Context) (*store.Account, error) {
 	caller := MustFromContext(ctx)
 	if caller.by != a || caller.Account == nil {
