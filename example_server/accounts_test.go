@@ -270,9 +270,12 @@ func TestMistypedStoreMakesNoFile(t *testing.T) {
 	assert.Empty(t, entries)
 
 	// These two make accounts before the first start of a server.
-	for _, arguments := range [][]string{{"add", "ada", "ada@example.org"}, {"import", "-"}} {
+	for stdin, arguments := range map[string][]string{
+		"plum engine corner":                       {"add", "ada", "ada@example.org"},
+		`{"name":"ada","email":"ada@example.org"}`: {"import", "-"},
+	} {
 		path := filepath.Join(t.TempDir(), "new.db")
-		r := runCommand(t, directory, "plum engine corner", append([]string{"accounts", "-store", "bolt:" + path}, arguments...)...)
+		r := runCommand(t, directory, stdin, append([]string{"accounts", "-store", "bolt:" + path}, arguments...)...)
 		require.Zero(t, r.status, r.stderr)
 		info, err := os.Stat(path)
 		require.NoError(t, err)

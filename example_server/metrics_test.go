@@ -20,8 +20,11 @@ import (
 // metricsURL returns where a process serves its metrics: its log says so.
 func (p *process) metricsURL() string {
 	p.t.Helper()
-	found := regexp.MustCompile(`msg="metrics are served" url=(\S+)`).FindStringSubmatch(p.stderr.String())
-	require.NotNil(p.t, found, p.stderr)
+	var found []string
+	require.Eventually(p.t, func() bool { // the log may arrive after the first line of the output
+		found = regexp.MustCompile(`msg="metrics are served" url=(\S+)`).FindStringSubmatch(p.stderr.String())
+		return found != nil
+	}, 10*time.Second, 10*time.Millisecond, p.stderr)
 	return found[1]
 }
 
