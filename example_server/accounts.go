@@ -65,7 +65,6 @@ type accountsCommand struct {
 func runAccounts(ctx context.Context, arguments []string, getenv func(string) string, stdin *os.File, stdout, stderr io.Writer) (err error) {
 	c := &accountsCommand{stdin: stdin, stdout: stdout, stderr: stderr}
 	flags := flag.NewFlagSet("accounts", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
 	c.flags = flags
 	location := storeFlag(flags, getenv)
 	flags.BoolVar(&c.json, "json", false, "write JSON lines instead of lines for people")
@@ -73,15 +72,8 @@ func runAccounts(ctx context.Context, arguments []string, getenv func(string) st
 	flags.StringVar(&c.from, "from", "", "import: the mongodb:// URI, with a database name, of a collection with fields such as name, hashpwd and email")
 	flags.StringVar(&c.table, "collection", "account", "import: that collection")
 	flags.StringVar(&c.after, "after", "", "export: begin after the account with this account_id, to continue an export")
-	err = flags.Parse(arguments)
-	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(stderr, accountsUsage, "\nFlags, before COMMAND:\n")
-		flags.SetOutput(stderr)
-		flags.PrintDefaults()
+	if err := parseFlags(flags, arguments, accountsUsage+"\nFlags, before COMMAND:\n", stderr); err != nil {
 		return err
-	}
-	if err != nil {
-		return fmt.Errorf("accounts: %w (-help lists the flags)", err)
 	}
 	command, rest, err := c.find(flags.Args())
 	if err != nil {

@@ -26,20 +26,12 @@ SIGHUP; between the two wait until others have fetched the key, 5 minutes.
 // runKeys changes the key file, so that nobody edits JWK sets by hand.
 func runKeys(arguments []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("keys", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
 	path := flags.String("key-file", cmp.Or(getenv("OAUTHSV_KEY_FILE"), "oauthsv.key"), "the key file (environment: OAUTHSV_KEY_FILE)")
 	algorithm := flags.String("alg", "", "algorithm of a key that is added: HS512, EdDSA, ES256 or RS256 (default: that of the active key; HS512 where there is no file)")
 	lifetime := flags.Duration("refresh-ttl", defaultRefreshTTL, "how long a retired key verifies: the -refresh-ttl of the servers, or a client's if that is longer")
 	now := flags.Bool("now", false, "remove a key that is retired at once, with all tokens it has signed: for one that has leaked")
-	err := flags.Parse(arguments)
-	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(stderr, keysUsage, "\nFlags:\n")
-		flags.SetOutput(stderr)
-		flags.PrintDefaults()
+	if err := parseFlags(flags, arguments, keysUsage+"\nFlags:\n", stderr); err != nil {
 		return err
-	}
-	if err != nil {
-		return fmt.Errorf("keys: %w (-help lists the flags)", err)
 	}
 	file := tokens.KeyFile{Path: *path, Logger: slog.New(slog.NewTextHandler(stderr, nil))}
 	const commands = "list, add, activate KID, retire KID (-help explains)"

@@ -232,17 +232,9 @@ A server that runs gives a copy at GET /admin/backup.
 // runBackup copies a bolt file.
 func runBackup(ctx context.Context, arguments []string, getenv func(string) string, stderr io.Writer) (err error) {
 	flags := flag.NewFlagSet("backup", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
 	location := storeFlag(flags, getenv)
-	err = flags.Parse(arguments)
-	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(stderr, backupUsage, "\nFlags, before FILE:\n")
-		flags.SetOutput(stderr)
-		flags.PrintDefaults()
+	if err := parseFlags(flags, arguments, backupUsage+"\nFlags, before FILE:\n", stderr); err != nil {
 		return err
-	}
-	if err != nil {
-		return fmt.Errorf("backup: %w (-help lists the flags)", err)
 	}
 	if flags.NArg() != 1 {
 		return errors.New("backup: name the file to write (-help explains)")

@@ -117,6 +117,23 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 	return s, nil
 }
 
+// parseFlags parses the arguments of a command. For -help it prints the usage and the flags, and
+// returns flag.ErrHelp. Any other error is one sentence.
+func parseFlags(flags *flag.FlagSet, arguments []string, usage string, stderr io.Writer) error {
+	flags.SetOutput(io.Discard)
+	err := flags.Parse(arguments)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(stderr, usage)
+		flags.SetOutput(stderr)
+		flags.PrintDefaults()
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w (-help lists the flags)", flags.Name(), err)
+	}
+	return nil
+}
+
 func isSet(flags *flag.FlagSet, name string) (found bool) {
 	flags.Visit(func(f *flag.Flag) { found = found || f.Name == name })
 	return found

@@ -3,7 +3,6 @@ package grant
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -131,33 +130,12 @@ func (s *Server) Issue(ctx context.Context, id store.ID, origin Origin) (*Respon
 		return nil, failure
 	}
 	origin = s.tidy(origin)
-	state, err := s.startSession(ctx, id, s.newSession(client, origin))
+	state, err := s.config.Accounts.IssueSession(ctx, id, s.newSession(client, origin))
 	if err != nil {
 		s.event(ctx, Event{Type: EventIssueFailed, AccountID: id, Origin: origin, Reason: err.Error()})
 		return nil, asError(err)
 	}
 	return result(s.started(ctx, state, client, origin, EventSessionIssued))
-}
-
-// issueAttempts is how often startSession tries. Each further one means that the password was
-// changed meanwhile once more.
-const issueAttempts = 5
-
-// startSession starts a session for an account, whatever its password is.
-func (s *Server) startSession(ctx context.Context, id store.ID, start store.NewSession) (*store.SessionState, error) {
-	for attempt := 1; ; attempt++ {
-		account, err := s.config.Accounts.FindByID(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		state, err := s.config.Accounts.StartSession(ctx, account, start)
-		switch {
-		case !errors.Is(err, store.ErrCredentials):
-			return state, err
-		case attempt == issueAttempts:
-			return nil, fmt.Errorf("%w: the password changes all the time", store.ErrUnavailable)
-		}
-	}
 }
 
 // Accounts returns Config.Accounts.

@@ -112,22 +112,25 @@ func readCode(typed string) (letters string, err error) {
 	return letters, nil
 }
 
-func codeKey(kind, letters string) string { return "code:" + attemptKey(kind, letters) }
+// updateCode changes the record of a code. It returns an error of change as it is, except
+// for ErrUnchanged.
+func (a *Accounts) updateCode(ctx context.Context, kind, code string, change func(*Record) error) error {
+	letters, err := readCode(code)
+	if err != nil {
+		return err
+	}
+	return a.backend.UpdateRecord(ctx, "code:"+attemptKey(kind, letters), a.now(), change)
+}
 
 // newCode keeps what a new code allows, and returns the code.
 func (a *Accounts) newCode(ctx context.Context, kind string, allows pendingCode) (code string, expires time.Time, err error) {
-	code = newCode()
-	letters, err := readCode(code)
-	if err != nil {
-		return "", time.Time{}, err
-	}
 	value, err := json.Marshal(allows)
 	if err != nil {
 		return "", time.Time{}, fmt.Errorf("store: encoding what a code allows: %w", err)
 	}
-	now := a.now()
-	expires = now.Add(a.codes.TTL)
-	err = a.backend.UpdateRecord(ctx, codeKey(kind, letters), now, func(r *Record) error {
+	code = newCode()
+	expires = a.now().Add(a.codes.TTL)
+	err = a.updateCode(ctx, kind, code, func(r *Record) error {
 		r.Value, r.Expires = value, expires
 		return nil
 	})
@@ -139,50 +142,24 @@ func (a *Accounts) newCode(ctx context.Context, kind string, allows pendingCode)
 
 // lookAtCode returns what a code allows, and does not use it up.
 func (a *Accounts) lookAtCode(ctx context.Context, kind, code string) (allows pendingCode, err error) {
-	letters, err := readCode(code)
-	if err != nil {
-		return pendingCode{}, err
-	}
-	var value []byte
-	err = a.backend.UpdateRecord(ctx, codeKey(kind, letters), a.now(), func(r *Record) error {
-		value = r.Value
+	err = a.changeCode(ctx, kind, code, func(found *pendingCode) error {
+		allows = *found
 		return errOnlyLooking
 	})
-	if !errors.Is(err, errOnlyLooking) {
-		return pendingCode{}, unavailable("looking at a code", err)
-	}
-	if len(value) == 0 {
-		return pendingCode{}, ErrCode
-	}
-	if err := json.Unmarshal(value, &allows); err != nil {
-		return pendingCode{}, unavailable("reading what a code allows", err)
-	}
-	if allows.Taken != 0 {
+	switch {
+	case !errors.Is(err, errOnlyLooking):
+		return pendingCode{}, err
+	case allows.Taken != 0:
 		return pendingCode{}, ErrCode
 	}
 	return allows, nil
-}
-
-// dropCode removes the record of a code that was used. It would expire by itself, so an
-// error does not matter.
-func (a *Accounts) dropCode(ctx context.Context, kind, code string) {
-	letters, err := readCode(code)
-	if err != nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
-	defer cancel()
-	_ = a.backend.UpdateRecord(ctx, codeKey(kind, letters), a.now(), func(r *Record) error {
-		r.Value = nil
-		return nil
-	})
 }
 
 // takeCode marks a code as used, and returns the mark. If several callers take a code, one
 // of them gets it.
 func (a *Accounts) takeCode(ctx context.Context, kind, code string) (mark int64, err error) {
 	mark = newRotationID()
-	return mark, a.markCode(ctx, kind, code, func(allows *pendingCode) error {
+	return mark, a.changeCode(ctx, kind, code, func(allows *pendingCode) error {
 		switch allows.Taken {
 		case 0:
 			allows.Taken = mark
@@ -199,7 +176,7 @@ func (a *Accounts) takeCode(ctx context.Context, kind, code string) (mark int64,
 func (a *Accounts) giveCodeBack(ctx context.Context, kind, code string, mark int64) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
 	defer cancel()
-	_ = a.markCode(ctx, kind, code, func(allows *pendingCode) error {
+	_ = a.changeCode(ctx, kind, code, func(allows *pendingCode) error {
 		if allows.Taken != mark {
 			return ErrUnchanged
 		}
@@ -208,16 +185,16 @@ func (a *Accounts) giveCodeBack(ctx context.Context, kind, code string, mark int
 	})
 }
 
-// markCode changes what a code allows, if the code is known.
-func (a *Accounts) markCode(ctx context.Context, kind, code string, change func(*pendingCode) error) error {
-	letters, err := readCode(code)
-	if err != nil {
-		return err
-	}
-	err = a.backend.UpdateRecord(ctx, codeKey(kind, letters), a.now(), func(r *Record) error {
-		var allows pendingCode
-		if len(r.Value) == 0 || json.Unmarshal(r.Value, &allows) != nil {
+// changeCode changes what a code allows. It returns ErrCode if the code is not known, and
+// errOnlyLooking and ErrCode of change as they are. Any other error is an outage.
+func (a *Accounts) changeCode(ctx context.Context, kind, code string, change func(*pendingCode) error) error {
+	err := a.updateCode(ctx, kind, code, func(r *Record) error {
+		if len(r.Value) == 0 {
 			return ErrCode
+		}
+		var allows pendingCode
+		if err := json.Unmarshal(r.Value, &allows); err != nil {
+			return fmt.Errorf("reading what it allows: %w", err)
 		}
 		if err := change(&allows); err != nil {
 			return err
@@ -226,10 +203,21 @@ func (a *Accounts) markCode(ctx context.Context, kind, code string, change func(
 		r.Value = value
 		return err
 	})
-	if err != nil && !errors.Is(err, ErrCode) {
-		return unavailable("marking a code", err)
+	if err == nil || errors.Is(err, ErrCode) || errors.Is(err, errOnlyLooking) {
+		return err
 	}
-	return err
+	return unavailable("looking at a code", err)
+}
+
+// dropCode removes the record of a code that was used. It would expire by itself, so an
+// error does not matter.
+func (a *Accounts) dropCode(ctx context.Context, kind, code string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
+	defer cancel()
+	_ = a.updateCode(ctx, kind, code, func(r *Record) error {
+		r.Value = nil
+		return nil
+	})
 }
 
 // mailCode counts a mail with a code, and leaves the rest to the Mailer: prepare looks up
@@ -248,8 +236,8 @@ func (a *Accounts) mailCode(ctx context.Context, emailKey, clientAddress string,
 		return err
 	}
 	// A full queue does not show: known addresses fill it for longer than unknown ones. The
-	// Mailer logs what it drops, and the user asks again.
-	_ = a.mailer.Enqueue(prepare)
+	// user asks again.
+	a.enqueue(prepare)
 	return nil
 }
 
@@ -262,11 +250,16 @@ func (a *Accounts) takeMail(ctx context.Context, key string, limit int) error {
 	return err
 }
 
-// tell mails what has happened to an account. No change fails or waits for a mail.
+// tell mails what has happened to an account.
 func (a *Accounts) tell(mail Mail) {
-	if a.mailer == nil {
-		return
-	}
 	mail.Time = a.now()
-	_ = a.mailer.Enqueue(func(context.Context) (*Mail, error) { return &mail, nil })
+	a.enqueue(func(context.Context) (*Mail, error) { return &mail, nil })
+}
+
+// enqueue leaves a mail to the Mailer, if there is one. Nothing fails or waits for a mail: the
+// Mailer logs what it drops.
+func (a *Accounts) enqueue(prepare func(ctx context.Context) (*Mail, error)) {
+	if a.mailer != nil {
+		_ = a.mailer.Enqueue(prepare)
+	}
 }

@@ -83,19 +83,19 @@ func (a *Accounts) keepAdmin(ctx context.Context, id ID) error {
 	case !account.InGroup(AdminGroup):
 		return nil
 	}
-	for list := (List{By: ListByGroup, Match: AdminGroup, Limit: defaultPage}); ; {
-		admins, err := a.backend.List(ctx, list)
+	for listing := (Listing{Group: AdminGroup}); ; {
+		admins, err := a.List(ctx, listing)
 		if err != nil {
 			return err
 		}
-		for _, admin := range admins {
+		for _, admin := range admins.Accounts {
 			if admin.ID != id && !admin.Disabled {
 				return nil
 			}
 		}
-		if len(admins) < list.Limit {
+		if admins.Next == "" {
 			return ErrLastAdmin
 		}
-		list.After = list.keyOf(admins[len(admins)-1])
+		listing.After = admins.Next
 	}
 }

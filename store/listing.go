@@ -52,10 +52,17 @@ func (a *Accounts) List(ctx context.Context, listing Listing) (Page, error) {
 	page := Page{Accounts: found}
 	if len(found) == list.Limit {
 		page.Accounts = found[:len(found)-1]
-		page.Next = base64.RawURLEncoding.EncodeToString([]byte(list.keyOf(page.Accounts[len(page.Accounts)-1])))
+		page.Next = cursor(list.keyOf(page.Accounts[len(page.Accounts)-1]))
 	}
 	return page, nil
 }
+
+// AfterID returns the Listing.After of a list in order of ids that goes on after an account. The
+// account need not exist any more.
+func AfterID(id ID) string { return cursor(id.Hex()) }
+
+// cursor returns the Listing.After of a list that goes on after a key.
+func cursor(key string) string { return base64.RawURLEncoding.EncodeToString([]byte(key)) }
 
 func (l Listing) prepare() (List, error) {
 	list := List{Limit: l.Limit}

@@ -74,15 +74,12 @@ func (a *Accounts) login(ctx context.Context, login Login) (*SessionState, error
 const loginMails = 5
 
 func (a *Accounts) tellNewLogin(state *SessionState, address string) {
-	if a.mailer == nil {
-		return
-	}
 	mail := &Mail{
 		Kind: MailNewLogin, To: state.Account.Email, Account: state.Account.Name, Time: a.now(),
 		Address: address, ClientID: state.Session.ClientID, UserAgent: state.Session.UserAgent,
 	}
 	id := state.Account.ID.Hex()
-	_ = a.mailer.Enqueue(func(ctx context.Context) (*Mail, error) {
+	a.enqueue(func(ctx context.Context) (*Mail, error) {
 		err := a.takeMail(ctx, attemptKey("login", id), loginMails)
 		if errors.Is(err, ErrThrottled) {
 			return nil, nil

@@ -69,10 +69,25 @@ type SessionState struct {
 // StartSession removes expired sessions. If the account then still has
 // Config.MaxSessions, it removes the one that was refreshed least recently.
 func (a *Accounts) StartSession(ctx context.Context, account *Account, start NewSession) (*SessionState, error) {
+	return a.startSession(ctx, account.ID, start, func(current *Account) error {
+		if current.PasswordHash != account.PasswordHash {
+			return &CredentialsError{AccountID: current.ID, Err: errHashReplaced}
+		}
+		return nil
+	})
+}
+
+// IssueSession does what [Accounts.StartSession] does, for an account that has proven no
+// password. The caller is responsible for who gets the session.
+func (a *Accounts) IssueSession(ctx context.Context, id ID, start NewSession) (*SessionState, error) {
+	return a.startSession(ctx, id, start, func(*Account) error { return nil })
+}
+
+func (a *Accounts) startSession(ctx context.Context, id ID, start NewSession, admit func(current *Account) error) (*SessionState, error) {
 	session := a.newSession(start)
 	now := session.Created
 	state := &SessionState{Session: session}
-	err := a.backend.Update(ctx, account.ID, func(current *Account) error {
+	err := a.backend.Update(ctx, id, func(current *Account) error {
 		state.Account = current
 		if current.session(session.ID, now) != nil {
 			return ErrUnchanged // done already: the reply to the write was lost
@@ -80,8 +95,8 @@ func (a *Accounts) StartSession(ctx context.Context, account *Account, start New
 		if current.Disabled {
 			return ErrDisabled
 		}
-		if current.PasswordHash != account.PasswordHash {
-			return &CredentialsError{AccountID: current.ID, Err: errHashReplaced}
+		if err := admit(current); err != nil {
+			return err
 		}
 		state.Unfamiliar = !current.knowsOrigin(&session)
 		state.Evicted = current.makeRoom(a.maxSessions, now)

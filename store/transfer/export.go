@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"io"
 
@@ -25,7 +24,7 @@ const exportPage = 500
 func Export(ctx context.Context, accounts *store.Accounts, to io.Writer, after store.ID, progress func(written int, last store.ID)) (written int, err error) {
 	listing := store.Listing{Limit: exportPage}
 	if after != store.NilID {
-		listing.After = base64.RawURLEncoding.EncodeToString([]byte(after.Hex()))
+		listing.After = store.AfterID(after)
 	}
 	for {
 		page, err := accounts.List(ctx, listing)
