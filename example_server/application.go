@@ -174,7 +174,11 @@ func openStore(ctx context.Context, location string, logger *slog.Logger) (backe
 		}
 		return mongo, mongo.Close, nil
 	}
-	return nil, nil, errors.New("must be memory:, bolt: with the name of a file, or a mongodb:// or mongodb+srv:// URI")
+	const expected = "must be memory:, bolt: with the name of a file such as bolt:oauthsv.db, or a mongodb:// or mongodb+srv:// URI such as mongodb://localhost/oauthsv"
+	if strings.ContainsAny(location, "@/") { // perhaps a URI with a password
+		return nil, nil, errors.New(expected)
+	}
+	return nil, nil, fmt.Errorf("%q: %s", location, expected)
 }
 
 func isMongoDB(location string) bool {
@@ -184,7 +188,7 @@ func isMongoDB(location string) bool {
 func ensureRoot(ctx context.Context, accounts *store.Accounts, s *settings, logger *slog.Logger, stderr io.Writer) error {
 	root, err := accounts.EnsureRoot(ctx, s.rootName, s.rootEmail, s.rootPassword)
 	if err != nil {
-		return fmt.Errorf("-root-name, -root-email, OAUTHSV_ROOT_PASSWORD: %w", err)
+		return fmt.Errorf("-root-name %q, -root-email %q, OAUTHSV_ROOT_PASSWORD: %w", s.rootName, s.rootEmail, err)
 	}
 	if root.Password != "" {
 		fmt.Fprintf(stderr, "made account %q with password %s (shown this once)\n", s.rootName, root.Password)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/oauthsv/oauthsv/tokens"
 )
@@ -28,7 +29,8 @@ func runKeys(arguments []string, getenv func(string) string, stdout, stderr io.W
 	flags := flag.NewFlagSet("keys", flag.ContinueOnError)
 	path := flags.String("key-file", cmp.Or(getenv("OAUTHSV_KEY_FILE"), "oauthsv.key"), "the key file (environment: OAUTHSV_KEY_FILE)")
 	algorithm := flags.String("alg", "", "algorithm of a key that is added: HS512, EdDSA, ES256 or RS256 (default: that of the active key; HS512 where there is no file)")
-	lifetime := flags.Duration("refresh-ttl", defaultRefreshTTL, "how long a retired key verifies: the -refresh-ttl of the servers, or a client's if that is longer")
+	var lifetime time.Duration
+	durationFlag(flags, &lifetime, "refresh-ttl", defaultRefreshTTL, "how long a retired key verifies: the -refresh-ttl of the servers, or a client's if that is longer")
 	now := flags.Bool("now", false, "remove a key that is retired at once, with all tokens it has signed: for one that has leaked")
 	if err := parseFlags(flags, arguments, keysUsage+"\nFlags:\n", stderr); err != nil {
 		return err
@@ -48,9 +50,9 @@ func runKeys(arguments []string, getenv func(string) string, stdout, stderr io.W
 	}
 	switch {
 	case flags.NArg() != wanted:
-		return errors.New("keys: one command is expected, behind the flags: one of " + commands)
-	case *lifetime <= 0:
-		return errors.New("keys: -refresh-ttl must be positive")
+		return fmt.Errorf("keys: wrong number of arguments for %s: the commands are %s", command, commands)
+	case lifetime <= 0:
+		return fmt.Errorf("keys: -refresh-ttl %v: must be more than 0", lifetime)
 	}
 	switch command {
 	case "list":
@@ -62,12 +64,12 @@ func runKeys(arguments []string, getenv func(string) string, stdout, stderr io.W
 		}
 		return err
 	case "activate":
-		return file.Activate(id, *lifetime)
+		return file.Activate(id, lifetime)
 	}
 	if *now { // the command is retire
 		return file.Remove(id)
 	}
-	return file.Retire(id, *lifetime)
+	return file.Retire(id, lifetime)
 }
 
 func listKeys(file tokens.KeyFile, stdout io.Writer) error {

@@ -62,9 +62,9 @@ func run(ctx context.Context, arguments []string, getenv func(string) string, st
 	}
 	logger := slog.New(slog.NewTextHandler(stderr, nil))
 
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", settings.addr)
+	listener, err := listen(ctx, "addr", settings.addr)
 	if err != nil {
-		return fmt.Errorf("-addr: %w", err)
+		return err
 	}
 	defer listener.Close()
 	if err := settings.chooseIssuer(listener.Addr(), logger); err != nil {
@@ -94,6 +94,21 @@ func run(ctx context.Context, arguments []string, getenv func(string) string, st
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 	return serve(ctx, server, listener, hangup, app.reload, stdout)
+}
+
+// listen listens on the address that a flag names.
+func listen(ctx context.Context, flagName, address string) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	var malformed *net.AddrError
+	switch {
+	case errors.As(err, &malformed):
+		return nil, fmt.Errorf("-%s %q: %s: write HOST:PORT, such as 127.0.0.1:8080; port 0 picks a free one", flagName, address, malformed.Err)
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("-%s %q: another program listens there: end it, or choose another port", flagName, address)
+	case err != nil:
+		return nil, fmt.Errorf("-%s %q: %w", flagName, address, err)
+	}
+	return listener, nil
 }
 
 // shutdownTimeout is how long requests in flight may take to finish; none takes

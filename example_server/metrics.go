@@ -131,11 +131,7 @@ func listenForMetrics(ctx context.Context, s *settings) (net.Listener, error) {
 	if s.metricsAddr == "" {
 		return nil, nil
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.metricsAddr)
-	if err != nil {
-		return nil, fmt.Errorf("-metrics-addr: %w", err)
-	}
-	return listener, nil
+	return listen(ctx, "metrics-addr", s.metricsAddr)
 }
 
 // serveMetrics serves GET /metrics, and nothing else, until stop is called.

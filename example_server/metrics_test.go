@@ -260,7 +260,7 @@ func TestRefusesMetricsAddress(t *testing.T) {
 			output, err := command.CombinedOutput()
 			require.Error(t, err)
 			assert.Equal(t, 1, command.ProcessState.ExitCode())
-			assert.Regexp(t, `^example_server: -metrics-addr: [^\n]+\n$`, string(output))
+			assert.Regexp(t, `^example_server: -metrics-addr "`+regexp.QuoteMeta(address)+`": [^\n]+\n$`, string(output))
 			assert.NoFileExists(t, directory+"/oauthsv.key", "a start that is refused leaves nothing behind")
 		})
 	}

@@ -208,6 +208,8 @@ func (c *accountsCommand) openSource(ctx context.Context, arguments []string) (c
 	switch {
 	case (c.from != "") == (len(arguments) > 0):
 		return nil, errors.New("accounts: import takes a file (\"-\" for standard input), or -from with a mongodb:// URI")
+	case c.from != "" && !isMongoDB(c.from):
+		return nil, errors.New("accounts: -from must be a mongodb:// or mongodb+srv:// URI with a database name, such as mongodb://localhost/clink")
 	case c.from != "":
 		c.source = mongostore.ReadClink(ctx, c.from, c.table)
 		return nothing, nil

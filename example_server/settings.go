@@ -59,12 +59,12 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 	fromEnvironment(&proxies, "trusted-proxies", "OAUTHSV_TRUSTED_PROXIES", "", "networks of the proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8,::1/128; by default none")
 	flags.StringVar(&s.rootName, "root-name", "root", "name of the administrator; made at a start that finds no account at all")
 	flags.StringVar(&s.rootEmail, "root-email", "root@localhost", "e-mail of that account; its password is that of OAUTHSV_ROOT_PASSWORD, else a new one that is printed once")
-	flags.DurationVar(&s.accessTTL, "access-ttl", 15*time.Minute, "lifetime of access tokens")
-	flags.DurationVar(&s.refreshTTL, "refresh-ttl", defaultRefreshTTL, "lifetime of a session after its last refresh")
-	flags.DurationVar(&s.sessionTTL, "session-ttl", 2160*time.Hour, "lifetime of a session after its login; 0 for none")
-	flags.DurationVar(&s.reuseInterval, "reuse-interval", 10*time.Second, "how long after a refresh the old refresh token works, for two tabs that refresh at once; at most 60s, 0 is strict")
-	flags.DurationVar(&s.lostReplyWindow, "lost-reply-window", 0, "how long after a refresh the old refresh token works if its reply was lost; 0 turns it off (default: the refresh TTL)")
-	flags.DurationVar(&s.accountCache, "account-cache", 0, "how long a protected request may be answered from memory; a revocation by another process takes effect here after that time; 0 asks the store each time")
+	durationFlag(flags, &s.accessTTL, "access-ttl", 15*time.Minute, "lifetime of access tokens")
+	durationFlag(flags, &s.refreshTTL, "refresh-ttl", defaultRefreshTTL, "lifetime of a session after its last refresh")
+	durationFlag(flags, &s.sessionTTL, "session-ttl", 2160*time.Hour, "lifetime of a session after its login; 0 for none")
+	durationFlag(flags, &s.reuseInterval, "reuse-interval", 10*time.Second, "how long after a refresh the old refresh token works, for two tabs that refresh at once; at most 60s, 0 is strict")
+	durationFlag(flags, &s.lostReplyWindow, "lost-reply-window", 0, "how long after a refresh the old refresh token works if its reply was lost; 0 turns it off (default: the refresh TTL)")
+	durationFlag(flags, &s.accountCache, "account-cache", 0, "how long a protected request may be answered from memory; a revocation by another process takes effect here after that time; 0 asks the store each time")
 	flags.StringVar(&s.mailFrom, "mail-from", "", "address that mails come from (default: that of -root-email); OAUTHSV_SMTP_URL, such as smtp://user:password@host:587, says where they go")
 	flags.BoolVar(&s.mailToLog, "mail-to-log", false, "write mails to the log instead of sending them, codes included; for development")
 	var registration string
@@ -105,7 +105,7 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 	if registration != "on" && registration != "off" {
 		return nil, fmt.Errorf("-registration %q: must be on or off", registration)
 	}
-	if err := s.checkDurations(flags); err != nil {
+	if err := s.checkDurations(); err != nil {
 		return nil, err
 	}
 	s.sessionTTL = cmp.Or(s.sessionTTL, store.Off)
@@ -115,6 +115,25 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 		s.lostReplyWindow = s.refreshTTL
 	}
 	return s, nil
+}
+
+// durationFlag is flags.DurationVar, with an error that says how a duration is written.
+func durationFlag(flags *flag.FlagSet, field *time.Duration, name string, value time.Duration, usage string) {
+	*field = value
+	flags.Var((*durationValue)(field), name, usage)
+}
+
+type durationValue time.Duration
+
+func (d *durationValue) String() string { return time.Duration(*d).String() }
+
+func (d *durationValue) Set(text string) error {
+	value, err := time.ParseDuration(text)
+	if err != nil {
+		return errors.New("write a duration such as 90s, 15m or 720h")
+	}
+	*d = durationValue(value)
+	return nil
 }
 
 // parseFlags parses the arguments of a command. For -help it prints the usage and the flags, and
@@ -157,23 +176,30 @@ func parseNetworks(list string) (networks []netip.Prefix, err error) {
 	return networks, nil
 }
 
-// checkDurations names the flag where the packages could only name their own
-// fields.
-func (s *settings) checkDurations(flags *flag.FlagSet) (err error) {
-	flags.VisitAll(func(f *flag.Flag) {
-		if value, isDuration := f.Value.(flag.Getter).Get().(time.Duration); isDuration && value < 0 {
-			err = fmt.Errorf("-%s must not be negative", f.Name)
+// checkDurations names the flag where the packages could only name their own fields.
+func (s *settings) checkDurations() error {
+	for _, setting := range []struct {
+		flag          string
+		value, lowest time.Duration
+		highest       time.Duration
+		none          bool // 0 means none
+	}{
+		{flag: "access-ttl", value: s.accessTTL, lowest: time.Second},
+		{flag: "refresh-ttl", value: s.refreshTTL, lowest: time.Second},
+		{flag: "session-ttl", value: s.sessionTTL, lowest: time.Second, none: true},
+		{flag: "reuse-interval", value: s.reuseInterval, highest: time.Minute},
+		{flag: "lost-reply-window", value: s.lostReplyWindow},
+		{flag: "account-cache", value: s.accountCache},
+	} {
+		switch {
+		case setting.none && setting.value == 0:
+		case setting.none && setting.value < setting.lowest:
+			return fmt.Errorf("-%s %v: must be at least %v, or 0 for none", setting.flag, setting.value, setting.lowest)
+		case setting.value < setting.lowest:
+			return fmt.Errorf("-%s %v: must be at least %v", setting.flag, setting.value, setting.lowest)
+		case setting.highest > 0 && setting.value > setting.highest:
+			return fmt.Errorf("-%s %v: must be at most %v", setting.flag, setting.value, setting.highest)
 		}
-	})
-	switch {
-	case err != nil:
-		return err
-	case s.accessTTL < time.Second, s.refreshTTL < time.Second:
-		return errors.New("-access-ttl and -refresh-ttl must be at least 1s")
-	case s.sessionTTL != 0 && s.sessionTTL < time.Second:
-		return errors.New("-session-ttl must be 0 or at least 1s")
-	case s.reuseInterval > time.Minute:
-		return errors.New("-reuse-interval must be at most 60s")
 	}
 	return nil
 }

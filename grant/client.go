@@ -95,19 +95,19 @@ func (c fixedClients) FindClient(_ context.Context, id string) (*Client, error) 
 func (c *Client) problem() string {
 	switch {
 	case !wellFormedClientID(c.ID):
-		return "ID must be 1 to 256 printable ASCII characters"
+		return "ID must be 1 to 256 printable ASCII characters, such as app"
 	case c.SecretHash != "" && !isSecretHash(c.SecretHash):
-		return "SecretHash is not what HashClientSecret returns"
+		return "SecretHash is not what grant.HashClientSecret returns"
 	case c.MayIntrospect && c.SecretHash == "":
 		return "MayIntrospect needs a SecretHash"
 	case c.RefreshCookie != nil && c.SecretHash != "":
 		return "RefreshCookie is for public clients, without a SecretHash"
 	case c.AccessTTL != 0 && c.AccessTTL < time.Second, c.RefreshTTL != 0 && c.RefreshTTL < time.Second, c.SessionTTL > 0 && c.SessionTTL < time.Second:
-		return "AccessTTL, RefreshTTL and SessionTTL must be at least a second"
+		return fmt.Sprintf("AccessTTL (%v), RefreshTTL (%v) and SessionTTL (%v) must be at least 1s, or 0 for the default", c.AccessTTL, c.RefreshTTL, c.SessionTTL)
 	}
 	for _, grantType := range c.Grants {
 		if grantType != GrantPassword && grantType != GrantRefreshToken {
-			return fmt.Sprintf("Grants must not hold %q", grantType)
+			return fmt.Sprintf("Grants must not hold %q: the grants are %s and %s", grantType, GrantPassword, GrantRefreshToken)
 		}
 	}
 	return ""

@@ -82,18 +82,18 @@ type Config struct {
 func NewServer(config Config) (*Server, error) {
 	var problems []string
 	if config.Accounts == nil {
-		problems = append(problems, "Accounts is required")
+		problems = append(problems, "Accounts is required: make it with store.NewAccounts")
 	}
 	if config.Issuer == nil {
-		problems = append(problems, "Issuer is required")
+		problems = append(problems, "Issuer is required: make it with tokens.NewIssuer")
 	}
 	config.AccessTTL = cmp.Or(config.AccessTTL, 15*time.Minute)
 	if config.AccessTTL < time.Second {
-		problems = append(problems, "AccessTTL must be at least a second")
+		problems = append(problems, fmt.Sprintf("AccessTTL is %v: it must be at least 1s, such as 15m", config.AccessTTL))
 	}
 	config.DefaultClientID = cmp.Or(config.DefaultClientID, "default")
 	if !wellFormedClientID(config.DefaultClientID) {
-		problems = append(problems, "DefaultClientID must be 1 to 256 printable ASCII characters")
+		problems = append(problems, fmt.Sprintf("DefaultClientID is %q: it must be 1 to 256 printable ASCII characters, such as app", config.DefaultClientID))
 	}
 	if config.Clients != nil && len(config.RefreshCookies) > 0 {
 		problems = append(problems, "RefreshCookies has no effect where Clients is set: set Client.RefreshCookie")
@@ -101,7 +101,7 @@ func NewServer(config Config) (*Server, error) {
 	problems = append(problems, cookieProblems(config.RefreshCookies)...)
 	for id := range config.RefreshCookies {
 		if !wellFormedClientID(id) {
-			problems = append(problems, "RefreshCookies must have client ids of 1 to 256 printable ASCII characters")
+			problems = append(problems, fmt.Sprintf("RefreshCookies has a client %q: a client id must be 1 to 256 printable ASCII characters, such as app", id))
 			break
 		}
 	}
@@ -114,7 +114,7 @@ func NewServer(config Config) (*Server, error) {
 	networks := make([]netip.Prefix, len(config.TrustedProxies))
 	for i, network := range config.TrustedProxies {
 		if networks[i] = plainNetwork(network); !networks[i].IsValid() {
-			problems = append(problems, fmt.Sprintf("TrustedProxies[%d] is no network", i))
+			problems = append(problems, fmt.Sprintf("TrustedProxies[%d] is %v, which is no network: give one such as netip.MustParsePrefix(\"10.0.0.0/8\")", i, network))
 		}
 	}
 	if config.ClientAddress == nil {

@@ -64,10 +64,10 @@ func cookieProblems(cookies map[string]*RefreshCookie) (problems []string) {
 			continue
 		}
 		if cookie.with("", 0).Valid() != nil {
-			problems = append(problems, fmt.Sprintf("client %q: RefreshCookie.Name is no name of a cookie", id))
+			problems = append(problems, fmt.Sprintf("client %q: RefreshCookie.Name is %q, which is no name of a cookie: give one such as __Host-refresh_token", id, cookie.Name))
 		}
 		if owner, taken := owners[cookie.name()]; taken {
-			problems = append(problems, fmt.Sprintf("clients %q and %q: RefreshCookie.Name is the same", owner, id))
+			problems = append(problems, fmt.Sprintf("clients %q and %q: RefreshCookie.Name is %q for both: give each its own", owner, id, cookie.name()))
 		}
 		owners[cookie.name()] = id
 	}

@@ -19,9 +19,9 @@ import (
 func TestRefreshCookieConfiguration(t *testing.T) {
 	_, hash := grant.NewClientSecret()
 	for want, clients := range map[string][]grant.Client{
-		`grant: clients: client "a": RefreshCookie is for public clients, without a SecretHash`: {{ID: "a", SecretHash: hash, RefreshCookie: &grant.RefreshCookie{}}},
-		`grant: clients: client "a": RefreshCookie.Name is no name of a cookie`:                 {{ID: "a", RefreshCookie: &grant.RefreshCookie{Name: "a;b"}}},
-		`grant: clients: clients "a" and "b": RefreshCookie.Name is the same`: {
+		`grant: clients: client "a": RefreshCookie is for public clients, without a SecretHash`:                                        {{ID: "a", SecretHash: hash, RefreshCookie: &grant.RefreshCookie{}}},
+		`grant: clients: client "a": RefreshCookie.Name is "a;b", which is no name of a cookie: give one such as __Host-refresh_token`: {{ID: "a", RefreshCookie: &grant.RefreshCookie{Name: "a;b"}}},
+		`grant: clients: clients "a" and "b": RefreshCookie.Name is "__Host-refresh_token" for both: give each its own`: {
 			{ID: "b", RefreshCookie: &grant.RefreshCookie{Name: "__Host-refresh_token"}}, {ID: "a", RefreshCookie: &grant.RefreshCookie{}},
 		},
 	} {
@@ -34,8 +34,8 @@ func TestRefreshCookieConfiguration(t *testing.T) {
 	_, err = grant.NewServer(grant.Config{Clients: clients, RefreshCookies: map[string]*grant.RefreshCookie{"a\x00": {Name: " "}, "b": {}, "c": {}, "d": nil}})
 	require.Error(t, err)
 	for _, want := range []string{
-		"RefreshCookies has no effect where Clients is set", `client "a\x00": RefreshCookie.Name is no name of a cookie`,
-		`clients "b" and "c": RefreshCookie.Name is the same`, "RefreshCookies must have client ids of 1 to 256 printable ASCII characters",
+		"RefreshCookies has no effect where Clients is set", `client "a\x00": RefreshCookie.Name is " ", which is no name of a cookie`,
+		`clients "b" and "c": RefreshCookie.Name is "__Host-refresh_token" for both`, `RefreshCookies has a client "a\x00"`,
 	} {
 		assert.ErrorContains(t, err, want)
 	}

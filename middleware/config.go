@@ -87,14 +87,14 @@ type Config struct {
 func New(config Config) (*Authenticator, error) {
 	var problems []string
 	if config.Verifier == nil {
-		problems = append(problems, "Verifier is required")
+		problems = append(problems, "Verifier is required: take (*tokens.Issuer).Verifier, tokens.NewRemoteVerifier or middleware.NewIntrospection")
 	}
 	config.Realm = cmp.Or(config.Realm, "api")
 	if strings.ContainsFunc(config.Realm, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
-		problems = append(problems, `Realm must be printable ASCII without " and \`)
+		problems = append(problems, fmt.Sprintf("Realm is %q: it must be printable ASCII without quotation marks and backslashes, such as api", config.Realm))
 	}
 	if config.Cookie != "" && (&http.Cookie{Name: config.Cookie}).Valid() != nil {
-		problems = append(problems, "Cookie is not the name of a cookie")
+		problems = append(problems, fmt.Sprintf("Cookie is %q, which is no name of a cookie: give one such as access_token", config.Cookie))
 	}
 	if config.CrossOrigin == nil {
 		config.CrossOrigin = http.NewCrossOriginProtection()

@@ -94,14 +94,14 @@ func NewIntrospection(config IntrospectionConfig) (*Introspection, error) {
 	var problems []string
 	location, err := url.Parse(config.URL)
 	if err != nil || location.Host == "" || location.User != nil || location.Scheme != "https" && location.Scheme != "http" {
-		problems = append(problems, "URL must be an absolute http or https URL without user")
+		problems = append(problems, "URL must be an absolute http or https URL without user, such as https://login.example.org/introspect")
 	}
 	byClient := config.ClientID != "" && config.ClientSecret != ""
 	if byClient == (config.Token != nil) || !byClient && config.ClientID+config.ClientSecret != "" {
 		problems = append(problems, "either ClientID and ClientSecret or Token is required")
 	}
 	if config.CacheFor < 0 {
-		problems = append(problems, "CacheFor must not be negative")
+		problems = append(problems, fmt.Sprintf("CacheFor is %v: it must not be negative", config.CacheFor))
 	}
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("middleware: introspection configuration: %s", strings.Join(problems, "; "))

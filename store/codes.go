@@ -40,10 +40,10 @@ func (c *Codes) setDefaults() {
 
 func (c *Codes) problems() (problems []string) {
 	if c.TTL < time.Minute || c.TTL > maxCodeTTL {
-		problems = append(problems, fmt.Sprintf("Codes.TTL must be from a minute to %v", maxCodeTTL))
+		problems = append(problems, fmt.Sprintf("Codes.TTL is %v: it must be from 1m to %v, such as 1h", c.TTL, maxCodeTTL))
 	}
 	if c.MailsTo < 0 {
-		problems = append(problems, "Codes.MailsTo must not be negative")
+		problems = append(problems, fmt.Sprintf("Codes.MailsTo is %d: it must not be negative", c.MailsTo))
 	}
 	return problems
 }

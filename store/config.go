@@ -131,7 +131,7 @@ type PasswordHasher interface {
 func NewAccounts(config Config) (*Accounts, error) {
 	var problems []string
 	if config.Backend == nil {
-		problems = append(problems, "Backend is required")
+		problems = append(problems, "Backend is required, such as memstore.New()")
 	}
 	if config.Passwords == nil {
 		hasher, err := password.New(password.Config{})
@@ -148,19 +148,19 @@ func NewAccounts(config Config) (*Accounts, error) {
 	config.MaxSessions = cmp.Or(config.MaxSessions, 32)
 	config.CacheSize = cmp.Or(config.CacheSize, 100_000)
 	if config.RefreshTTL < time.Second {
-		problems = append(problems, "RefreshTTL must be at least a second")
+		problems = append(problems, fmt.Sprintf("RefreshTTL is %v: it must be at least 1s, such as 720h", config.RefreshTTL))
 	}
 	if config.SessionTTL >= 0 && config.SessionTTL < time.Second {
-		problems = append(problems, "SessionTTL must be at least a second, or Off")
+		problems = append(problems, fmt.Sprintf("SessionTTL is %v: it must be at least 1s, such as 2160h, or store.Off", config.SessionTTL))
 	}
 	if config.ReuseInterval > maxReuseInterval {
-		problems = append(problems, fmt.Sprintf("ReuseInterval must be at most %v", maxReuseInterval))
+		problems = append(problems, fmt.Sprintf("ReuseInterval is %v: it must be at most %v, or store.Off", config.ReuseInterval, maxReuseInterval))
 	}
 	if config.MaxSessions < 1 || config.MaxSessions > maxMaxSessions {
-		problems = append(problems, fmt.Sprintf("MaxSessions must be 1 to %d", maxMaxSessions))
+		problems = append(problems, fmt.Sprintf("MaxSessions is %d: it must be 1 to %d", config.MaxSessions, maxMaxSessions))
 	}
 	if config.CacheTTL < 0 || config.CacheGrace < 0 || config.CacheSize < 0 {
-		problems = append(problems, "CacheTTL, CacheGrace and CacheSize must not be negative")
+		problems = append(problems, fmt.Sprintf("CacheTTL (%v), CacheGrace (%v) and CacheSize (%d) must not be negative", config.CacheTTL, config.CacheGrace, config.CacheSize))
 	}
 	config.Throttle.setDefaults()
 	problems = append(problems, config.Throttle.problems()...)

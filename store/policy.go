@@ -88,7 +88,7 @@ func (p *PasswordPolicy) setDefaults() { p.MinLength = cmp.Or(p.MinLength, 15) }
 
 func (p *PasswordPolicy) problems() (problems []string) {
 	if p.MinLength < 8 || p.MinLength > maxPasswordLength {
-		problems = append(problems, fmt.Sprintf("PasswordPolicy.MinLength must be 8 to %d", maxPasswordLength))
+		problems = append(problems, fmt.Sprintf("PasswordPolicy.MinLength is %d: it must be 8 to %d", p.MinLength, maxPasswordLength))
 	}
 	return problems
 }

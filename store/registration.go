@@ -76,7 +76,7 @@ func prepareDomains(domains []string) (prepared []string, problems []string) {
 	for i, domain := range domains {
 		emailKey, err := PrepareEmail("x@" + domain)
 		if err != nil {
-			problems = append(problems, fmt.Sprintf("RegistrationDomains[%d] is no domain: give one such as example.org", i))
+			problems = append(problems, fmt.Sprintf("RegistrationDomains[%d] is %q, which is no domain: give one such as example.org", i, domain))
 			continue
 		}
 		prepared = append(prepared, strings.TrimPrefix(emailKey, "x@"))

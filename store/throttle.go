@@ -65,13 +65,13 @@ func (t *Throttle) setDefaults() {
 
 func (t *Throttle) problems() (problems []string) {
 	if t.FirstWait < 0 || t.MaxWait < t.FirstWait {
-		problems = append(problems, "Throttle.FirstWait must not be negative, and MaxWait not shorter")
+		problems = append(problems, fmt.Sprintf("Throttle.FirstWait (%v) must not be negative, nor longer than Throttle.MaxWait (%v)", t.FirstWait, t.MaxWait))
 	}
 	if t.MaxWait > maxMaxWait {
-		problems = append(problems, fmt.Sprintf("Throttle.MaxWait must be at most %v", maxMaxWait))
+		problems = append(problems, fmt.Sprintf("Throttle.MaxWait is %v: it must be at most %v", t.MaxWait, maxMaxWait))
 	}
 	if t.HardCap < 0 || t.HardCap > 0 && t.FreeFailures < 0 {
-		problems = append(problems, "Throttle.HardCap must not be negative, and needs a FreeFailures that is not")
+		problems = append(problems, fmt.Sprintf("Throttle.HardCap is %d with FreeFailures %d: neither may be negative where there is a cap, such as 100 with 10", t.HardCap, t.FreeFailures))
 	}
 	return problems
 }

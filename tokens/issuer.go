@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -49,12 +50,12 @@ type Issuer struct {
 func NewIssuer(config IssuerConfig) (*Issuer, error) {
 	var problems []string
 	if config.Keys == nil {
-		problems = append(problems, "Keys is required")
+		problems = append(problems, "Keys is required: open them with tokens.OpenKeyring")
 	} else if config.Keys.Active() == nil {
 		problems = append(problems, "Keys must hold a key that can sign: a private key or a secret")
 	}
 	if !isIssuer(config.Issuer) {
-		problems = append(problems, issuerProblem)
+		problems = append(problems, issuerProblem(config.Issuer))
 	}
 	tokenEndpoint := strings.TrimSuffix(config.Issuer, "/") + "/token"
 	if config.Audience == tokenEndpoint {
@@ -78,7 +79,18 @@ func NewIssuer(config IssuerConfig) (*Issuer, error) {
 	}, nil
 }
 
-const issuerProblem = "Issuer must be an absolute http or https URL without user, query and fragment, such as https://login.example.org; its path must be plain: no space, brace, percent sign, control character, escaped slash, empty or dotted segment"
+// issuerProblem says what an issuer must be. It does not repeat a URL that may hold a password.
+func issuerProblem(issuer string) string {
+	if issuer == "" {
+		return "Issuer is required: give the URL of the server that clients use, such as https://login.example.org"
+	}
+	shown := strconv.Quote(issuer)
+	if strings.Contains(issuer, "@") {
+		shown = "a URL with an @"
+	}
+	return "Issuer is " + shown + ": it must be an absolute http or https URL without user, query and fragment, such as https://login.example.org; " +
+		"its path must be plain: no space, brace, percent sign, control character, escaped slash, empty or dotted segment"
+}
 
 // isIssuer reports whether endpoints can be below the URL. Servers compare its path and
 // mount it as a pattern of http.ServeMux, so the path must be plain: issuerProblem

@@ -107,20 +107,20 @@ func NewRemoteVerifier(config RemoteConfig) (*RemoteVerifier, error) {
 	var problems []string
 	location, err := url.Parse(config.URL)
 	if err != nil || location.Host == "" || location.Scheme != "https" && location.Scheme != "http" {
-		problems = append(problems, "URL must be an absolute http or https URL")
+		problems = append(problems, "URL must be an absolute http or https URL, such as https://login.example.org/.well-known/jwks.json")
 	}
 	if len(config.Algorithms) == 0 {
 		config.Algorithms = []Algorithm{EdDSA, ES256, RS256}
 	}
 	for _, algorithm := range config.Algorithms {
 		if !slices.Contains([]Algorithm{EdDSA, ES256, RS256}, algorithm) {
-			problems = append(problems, fmt.Sprintf("Algorithms must not hold %q", algorithm))
+			problems = append(problems, fmt.Sprintf("Algorithms must not hold %q: those with a public key are EdDSA, ES256 and RS256", algorithm))
 		}
 	}
 	config.Interval = cmp.Or(config.Interval, defaultInterval)
 	config.RetryInterval = cmp.Or(config.RetryInterval, defaultRetry)
 	if config.Interval < 0 || config.RetryInterval < 0 {
-		problems = append(problems, "Interval and RetryInterval must not be negative")
+		problems = append(problems, fmt.Sprintf("Interval (%v) and RetryInterval (%v) must not be negative", config.Interval, config.RetryInterval))
 	}
 	var client http.Client
 	if config.Client != nil {

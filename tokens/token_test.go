@@ -158,7 +158,7 @@ func TestIssuerPathCanBeMounted(t *testing.T) {
 			if good {
 				assert.NoError(t, err, issuer)
 			} else {
-				assert.ErrorContains(t, err, "Issuer must be", issuer)
+				assert.ErrorContains(t, err, "Issuer is", issuer)
 				assert.ErrorContains(t, err, "path", issuer)
 			}
 		}
@@ -168,18 +168,18 @@ func TestIssuerPathCanBeMounted(t *testing.T) {
 func TestConfigurationErrorsNameEachField(t *testing.T) {
 	_, err := tokens.NewIssuer(tokens.IssuerConfig{})
 	assert.ErrorContains(t, err, "Keys is required")
-	assert.ErrorContains(t, err, "Issuer must be")
+	assert.ErrorContains(t, err, "Issuer is")
 	_, err = tokens.NewVerifier(tokens.VerifierConfig{Issuer: "ftp://x", Leeway: -1})
 	assert.ErrorContains(t, err, "Keys is required")
-	assert.ErrorContains(t, err, "Issuer must be")
-	assert.ErrorContains(t, err, "Leeway must not be negative")
+	assert.ErrorContains(t, err, "Issuer is")
+	assert.ErrorContains(t, err, "Leeway is -1ns")
 
 	k := newKit(t)
 	for _, issuer := range []string{"", "login.example.org", "https://", "https://x?q", "https://x?", "https://x#f", "https://x#", "https://x/#", "https://x/?#", "http://h/#", "http://h/?", "https://u@x", "mailto:x@y", "http://a b"} {
 		_, err := tokens.NewVerifier(tokens.VerifierConfig{Keys: k.keys, Issuer: issuer})
-		assert.ErrorContains(t, err, "Issuer must be", issuer)
+		assert.ErrorContains(t, err, "Issuer is", issuer)
 		_, err = tokens.NewIssuer(tokens.IssuerConfig{Keys: k.keys, Issuer: issuer})
-		assert.ErrorContains(t, err, "Issuer must be", issuer)
+		assert.ErrorContains(t, err, "Issuer is", issuer)
 	}
 	_, err = tokens.NewIssuer(tokens.IssuerConfig{Keys: k.keys, Issuer: issuerURL, Audience: issuerURL + "/token"})
 	assert.ErrorContains(t, err, "Audience must not be the token endpoint")

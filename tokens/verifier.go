@@ -52,13 +52,13 @@ type Verifier struct {
 func NewVerifier(config VerifierConfig) (*Verifier, error) {
 	var problems []string
 	if config.Keys == nil {
-		problems = append(problems, "Keys is required")
+		problems = append(problems, "Keys is required: open them with tokens.OpenKeyring")
 	}
 	if !isIssuer(config.Issuer) {
-		problems = append(problems, issuerProblem)
+		problems = append(problems, issuerProblem(config.Issuer))
 	}
 	if config.Leeway < 0 {
-		problems = append(problems, "Leeway must not be negative")
+		problems = append(problems, fmt.Sprintf("Leeway is %v: it must not be negative", config.Leeway))
 	}
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("tokens: verifier configuration: %s", strings.Join(problems, "; "))

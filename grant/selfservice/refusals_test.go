@@ -318,7 +318,7 @@ func TestOutage(t *testing.T) {
 
 func TestConfiguration(t *testing.T) {
 	_, err := selfservice.New(selfservice.Config{})
-	assert.EqualError(t, err, "selfservice: configuration: Server is required; Auth is required")
+	assert.EqualError(t, err, "selfservice: configuration: Server is required: make it with grant.NewServer; Auth is required: make it with middleware.New")
 	k := newKit(t, middlewaretest.Config{})
 	handlers, err := selfservice.New(selfservice.Config{Server: k.Server, Auth: k.Auth, NoRegistration: true})
 	require.NoError(t, err)

@@ -36,10 +36,10 @@ type Handlers struct {
 func New(config Config) (*Handlers, error) {
 	var problems []string
 	if config.Server == nil {
-		problems = append(problems, "Server is required")
+		problems = append(problems, "Server is required: make it with grant.NewServer")
 	}
 	if config.Auth == nil {
-		problems = append(problems, "Auth is required")
+		problems = append(problems, "Auth is required: make it with middleware.New")
 	}
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("selfservice: configuration: %s", strings.Join(problems, "; "))

@@ -106,6 +106,6 @@ func ExampleLogSender() {
 	err := sender.Send(context.Background(), mail.Message{To: "ann@example.com", Subject: "Hello", Text: "Ann\n"})
 	fmt.Println(err)
 	// Output:
-	// level=WARN msg=mail_not_sent warning="mails go to this log, codes included, and to nobody else" to=ann@example.com subject=Hello text="Ann\n"
+	// level=WARN msg=mail_logged warning="mails go to this log, codes included, and to nobody else" to=ann@example.com subject=Hello text="Ann\n"
 	// <nil>
 }

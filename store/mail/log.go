@@ -12,13 +12,13 @@ type LogSender struct {
 	Logger *slog.Logger
 }
 
-// Send logs the whole message as a warning with the name mail_not_sent.
+// Send logs the whole message as a warning with the name mail_logged.
 func (s LogSender) Send(ctx context.Context, message Message) error {
 	logger := s.Logger
 	if logger == nil {
 		logger = slog.Default()
 	}
-	logger.WarnContext(ctx, "mail_not_sent",
+	logger.WarnContext(ctx, "mail_logged",
 		"warning", "mails go to this log, codes included, and to nobody else",
 		"to", message.To, "subject", message.Subject, "text", message.Text)
 	return nil

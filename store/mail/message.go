@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -136,7 +138,7 @@ func unknownFiles(custom fs.FS) (problems []error) {
 	}
 	for _, name := range names {
 		if !known[name] {
-			problems = append(problems, fmt.Errorf("template %s: there is no such kind of mail", name))
+			problems = append(problems, fmt.Errorf("template %s: there is no such kind of mail; the files are %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", ")))
 		}
 	}
 	return problems

@@ -103,17 +103,17 @@ var _ store.Mailer = (*Queue)(nil)
 func NewQueue(config Config) (*Queue, error) {
 	var problems []string
 	if config.Sender == nil {
-		problems = append(problems, "Sender is required")
+		problems = append(problems, "Sender is required: make one with mail.NewSMTP, or take mail.LogSender for development")
 	}
 	if config.Size < 0 || config.Workers < 0 {
-		problems = append(problems, "Size and Workers must not be negative")
+		problems = append(problems, fmt.Sprintf("Size (%d) and Workers (%d) must not be negative", config.Size, config.Workers))
 	}
 	if config.Timeout < 0 || config.FirstWait < 0 || config.MaxWait < 0 || config.GiveUp < 0 {
-		problems = append(problems, "Timeout, FirstWait, MaxWait and GiveUp must not be negative")
+		problems = append(problems, fmt.Sprintf("Timeout (%v), FirstWait (%v), MaxWait (%v) and GiveUp (%v) must not be negative", config.Timeout, config.FirstWait, config.MaxWait, config.GiveUp))
 	}
 	config.Service = cmp.Or(config.Service, "this service")
 	if oneLine(config.Service, maxValue) != config.Service {
-		problems = append(problems, fmt.Sprintf("Service must be one line of at most %d characters", maxValue))
+		problems = append(problems, fmt.Sprintf("Service is %q: it must be one line of at most %d characters, such as Example", config.Service, maxValue))
 	}
 	config.Size = cmp.Or(config.Size, 1000)
 	config.Workers = cmp.Or(config.Workers, 2)

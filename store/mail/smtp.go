@@ -56,10 +56,10 @@ func NewSMTP(config SMTPConfig) (*SMTP, error) {
 	problems := s.readURL(config.URL)
 	var err error
 	if s.from, err = parseAddress(config.From); err != nil {
-		problems = append(problems, `From must be one address such as no-reply@example.com, or "Example <no-reply@example.com>"`)
+		problems = append(problems, fmt.Sprintf("From is %q: it must be one address such as no-reply@example.com, or Example <no-reply@example.com>", config.From))
 	}
 	if s.timeout < 0 {
-		problems = append(problems, "Timeout must not be negative")
+		problems = append(problems, fmt.Sprintf("Timeout is %v: it must not be negative", s.timeout))
 	}
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("mail: SMTP configuration: %s", strings.Join(problems, "; "))
@@ -80,7 +80,7 @@ func NewSMTP(config SMTPConfig) (*SMTP, error) {
 // for example the "port" of smtp://user:pass/word@host.
 func (s *SMTP) readURL(text string) (problems []string) {
 	if text == "" {
-		return []string{"URL is required"}
+		return []string{"URL is required, such as smtp://user:password@mail.example.com:587"}
 	}
 	location, err := url.Parse(text)
 	if err != nil {
@@ -94,7 +94,7 @@ func (s *SMTP) readURL(text string) (problems []string) {
 	case "smtps":
 		s.port = 465
 	default:
-		problem("must begin with smtp:// or smtps://")
+		return []string{"URL must begin with smtp:// or smtps://, such as smtp://user:password@mail.example.com:587"}
 	}
 	if s.host == "" {
 		problem("must name a host")

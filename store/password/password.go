@@ -143,26 +143,27 @@ func New(config Config) (*Hasher, error) {
 
 	var problems []string
 	if config.Memory < 8*uint32(config.Parallelism) { // RFC 9106 section 3.1
-		problems = append(problems, "Memory must be at least 8 KiB per lane of Parallelism")
+		problems = append(problems, fmt.Sprintf("Memory is %d KiB: it must be at least 8 for each of the %d lanes of Parallelism", config.Memory, config.Parallelism))
 	}
 	if config.MaxMemory < config.Memory || config.MaxIterations < config.Iterations || config.MaxParallelism < config.Parallelism {
-		problems = append(problems, "MaxMemory, MaxIterations and MaxParallelism must not be below Memory, Iterations and Parallelism")
+		problems = append(problems, fmt.Sprintf("MaxMemory (%d), MaxIterations (%d) and MaxParallelism (%d) must not be below Memory (%d), Iterations (%d) and Parallelism (%d)",
+			config.MaxMemory, config.MaxIterations, config.MaxParallelism, config.Memory, config.Iterations, config.Parallelism))
 	}
 	if config.MaxBcryptCost < bcrypt.MinCost || config.MaxBcryptCost > bcrypt.MaxCost {
-		problems = append(problems, fmt.Sprintf("MaxBcryptCost must be %d to %d", bcrypt.MinCost, bcrypt.MaxCost))
+		problems = append(problems, fmt.Sprintf("MaxBcryptCost is %d: it must be %d to %d", config.MaxBcryptCost, bcrypt.MinCost, bcrypt.MaxCost))
 	}
 	if config.MaxPBKDF2Iterations < 0 {
-		problems = append(problems, "MaxPBKDF2Iterations must not be negative")
+		problems = append(problems, fmt.Sprintf("MaxPBKDF2Iterations is %d: it must not be negative", config.MaxPBKDF2Iterations))
 	}
 	old, err := config.parse(config.OldHash)
 	if _, ours := old.(*phc); err != nil || ours {
 		problems = append(problems, "OldHash must be a hash of another system, with costs that are not too high")
 	}
 	if config.Budget < config.MaxMemory {
-		problems = append(problems, "Budget must be at least MaxMemory")
+		problems = append(problems, fmt.Sprintf("Budget is %d KiB: it must be at least MaxMemory (%d)", config.Budget, config.MaxMemory))
 	}
 	if config.MaxWaiting < 0 {
-		problems = append(problems, "MaxWaiting must not be negative")
+		problems = append(problems, fmt.Sprintf("MaxWaiting is %d: it must not be negative", config.MaxWaiting))
 	}
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("password: configuration: %s", strings.Join(problems, "; "))

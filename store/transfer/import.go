@@ -61,13 +61,13 @@ type Counts struct {
 func Import(ctx context.Context, config Config, records iter.Seq2[Numbered, error]) (Counts, error) {
 	var problems []string
 	if config.Accounts == nil {
-		problems = append(problems, "Accounts is required")
+		problems = append(problems, "Accounts is required: make it with store.NewAccounts")
 	}
 	if config.Hasher == nil {
-		problems = append(problems, "Hasher is required")
+		problems = append(problems, "Hasher is required: make it with password.New")
 	}
 	if config.Workers < 0 {
-		problems = append(problems, "Workers must not be negative")
+		problems = append(problems, fmt.Sprintf("Workers is %d: it must not be negative", config.Workers))
 	}
 	if len(problems) > 0 {
 		return Counts{}, fmt.Errorf("transfer: configuration: %s", strings.Join(problems, "; "))
