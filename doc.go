@@ -9,7 +9,8 @@
 //   - tokens signs and verifies the JWTs;
 //   - store keeps accounts and sessions, in MongoDB, in a file or in memory;
 //   - grant is the token endpoint;
-//   - middleware protects handlers;
+//   - middleware protects handlers, and middleware/middlewaretest helps to test them;
+//   - grant/selfservice and grant/admin are endpoints for users and for administrators;
 //   - example_server is all of it in one command.
 //
 // README.md tells how to start.

@@ -18,8 +18,11 @@ func (h *Handlers) list(w http.ResponseWriter, r *http.Request) error {
 	listing := store.Listing{Prefix: query.Get("prefix"), Group: query.Get("group"), After: query.Get("after")}
 	if limit := query.Get("limit"); limit != "" {
 		listing.Limit, err = strconv.Atoi(limit)
-		if err != nil || listing.Limit < 1 {
+		if err != nil {
 			return grant.Malformed("limit must be a number from 1 to 1,000", "limit")
+		}
+		if listing.Limit == 0 {
+			listing.Limit = -1 // refused, while 0 would be the default of a Listing
 		}
 	}
 	page, err := h.accounts.List(r.Context(), listing)

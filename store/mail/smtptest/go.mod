@@ -7,7 +7,7 @@ replace github.com/oauthsv/oauthsv => ../../..
 require (
 	github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6
 	github.com/emersion/go-smtp v0.25.1
-	github.com/oauthsv/oauthsv v0.0.0-00010101000000-000000000000
+	github.com/oauthsv/oauthsv v0.1.0
 	github.com/stretchr/testify v1.12.1
 	go.uber.org/goleak v1.3.0
 )
