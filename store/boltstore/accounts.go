@@ -59,6 +59,7 @@ func (s *Store) Delete(ctx context.Context, id store.ID) error {
 		if err != nil {
 			return err
 		}
+		b.noteChange(id)
 		return errors.Join(
 			b.delete(tableAccounts, id[:]),
 			b.delete(tableNames, []byte(current.Name)),
@@ -67,6 +68,7 @@ func (s *Store) Delete(ctx context.Context, id store.ID) error {
 	})
 }
 
+// getAccount returns an account as this transaction sees it. The caller may change it.
 func (b *batch) getAccount(id store.ID) (*store.Account, error) {
 	space := spaces.Get().(*[]byte)
 	defer putSpace(space)
@@ -75,6 +77,11 @@ func (b *batch) getAccount(id store.ID) (*store.Account, error) {
 		return nil, err
 	}
 	*space = text
+	if !b.changed[id] {
+		if known := b.cache.find(id); known != nil {
+			return known.Clone(), nil // the same, decoded
+		}
+	}
 	return decodeAccount(id[:], text)
 }
 
@@ -113,11 +120,21 @@ func (b *batch) putAccount(before, account *store.Account) error {
 	if err != nil {
 		return fmt.Errorf("boltstore: encoding account %s: %w", account.ID.Hex(), err)
 	}
+	b.noteChange(account.ID)
 	return errors.Join(
 		b.reindex(tableNames, before.Name, account.Name, account.ID),
 		b.reindex(tableEmails, before.EmailKey, account.EmailKey, account.ID),
 		b.regroup(before.Groups, account.Groups, account.ID),
 		b.put(tableAccounts, account.ID[:], text))
+}
+
+// noteChange remembers that the transaction changes an account. Until it is committed, the cache
+// still has the old one, for readers.
+func (b *batch) noteChange(id store.ID) {
+	if b.changed == nil {
+		b.changed = make(map[store.ID]bool)
+	}
+	b.changed[id] = true
 }
 
 // reindex moves the entry of an account in an index from one key to another. An empty text

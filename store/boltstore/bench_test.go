@@ -14,22 +14,30 @@ import (
 	"github.com/oauthsv/oauthsv/store/boltstore"
 )
 
-// BenchmarkFindByID reads one of 1,000 accounts that have a session each.
+// BenchmarkFindByID reads one of 1,000 accounts that have a session each: from memory, from the
+// file, and with a cache that is too small, so that each read drops another account.
 func BenchmarkFindByID(b *testing.B) {
-	backend, ids := benchStore(b, 1000)
-	b.ReportAllocs()
-	i := 0
-	for b.Loop() {
-		if _, err := backend.FindByID(context.Background(), ids[i%len(ids)]); err != nil {
-			b.Fatal(err)
-		}
-		i++
+	for _, mode := range []struct {
+		name       string
+		cacheBytes int64
+	}{{"memory", 0}, {"file", -1}, {"small_cache", 100 << 10}} {
+		b.Run(mode.name, func(b *testing.B) {
+			backend, ids := benchStore(b, 1000, mode.cacheBytes)
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				if _, err := backend.FindByID(context.Background(), ids[i%len(ids)]); err != nil {
+					b.Fatal(err)
+				}
+				i++
+			}
+		})
 	}
 }
 
 // BenchmarkFindByIDMissing looks for an account that does not exist.
 func BenchmarkFindByIDMissing(b *testing.B) {
-	backend, _ := benchStore(b, 1000)
+	backend, _ := benchStore(b, 1000, 0)
 	id := store.NewID()
 	for b.Loop() {
 		if _, err := backend.FindByID(context.Background(), id); err != store.ErrNotFound {
@@ -45,7 +53,7 @@ func BenchmarkUpdate(b *testing.B) {
 		return nil
 	}
 	b.Run("one", func(b *testing.B) {
-		backend, ids := benchStore(b, 1000)
+		backend, ids := benchStore(b, 1000, 0)
 		for b.Loop() {
 			if err := backend.Update(context.Background(), ids[0], change); err != nil {
 				b.Fatal(err)
@@ -53,7 +61,7 @@ func BenchmarkUpdate(b *testing.B) {
 		}
 	})
 	b.Run("many", func(b *testing.B) {
-		backend, ids := benchStore(b, 1000)
+		backend, ids := benchStore(b, 1000, 0)
 		b.SetParallelism(16)
 		b.RunParallel(func(pb *testing.PB) {
 			for i := 0; pb.Next(); i++ {
@@ -96,9 +104,9 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-func benchStore(b *testing.B, accounts int) (*boltstore.Store, []store.ID) {
+func benchStore(b *testing.B, accounts int, cacheBytes int64) (*boltstore.Store, []store.ID) {
 	b.Helper()
-	backend, err := boltstore.Open(filepath.Join(b.TempDir(), "bench.db"), boltstore.Config{})
+	backend, err := boltstore.Open(filepath.Join(b.TempDir(), "bench.db"), boltstore.Config{CacheBytes: cacheBytes})
 	require.NoError(b, err)
 	b.Cleanup(func() { _ = backend.Close() })
 	now := time.Now().UTC().Truncate(time.Millisecond)
@@ -118,7 +126,7 @@ func benchStore(b *testing.B, accounts int) (*boltstore.Store, []store.ID) {
 
 // BenchmarkList reads a page of 100 of 1,000 accounts.
 func BenchmarkList(b *testing.B) {
-	backend, _ := benchStore(b, 1000)
+	backend, _ := benchStore(b, 1000, 0)
 	for name, list := range map[string]store.List{
 		"id":    {Limit: 100},
 		"name":  {By: store.ListByName, Match: "account-", Limit: 100},

@@ -7,7 +7,8 @@
 //
 // Every record has a checksum, and the whole file is checked when it is opened. A damaged
 // file is not opened. If the file is damaged later, the calls that meet the damage return
-// [store.ErrUnavailable]. No call returns damaged data.
+// [store.ErrUnavailable]. No call returns damaged data. An account that is in memory is still
+// found then, see Config.CacheBytes.
 //
 // [Store.WriteTo] makes a backup while the file is in use. Do not copy an open file with
 // other tools: the copy is likely to be broken.
@@ -39,6 +40,7 @@ type Store struct {
 	file    *os.File // the file of db; bbolt closes it unless the store has failed
 	logger  *slog.Logger
 	commits committer
+	cache   *cache // nil if it is off
 
 	// committed is the number of the newest transaction known to be on disk.
 	committed atomic.Uint64
@@ -56,16 +58,41 @@ var _ store.Backend = (*Store)(nil)
 
 // FindByID is as [store.Backend] says.
 func (s *Store) FindByID(ctx context.Context, id store.ID) (*store.Account, error) {
+	if err := s.usable(ctx); err != nil {
+		return nil, err
+	}
+	if known := s.cache.find(id); known != nil {
+		return known, nil
+	}
+	return s.readByID(ctx, id)
+}
+
+// readByID reads an account from the file. It stands apart so that FindByID allocates nothing.
+func (s *Store) readByID(ctx context.Context, id store.ID) (*store.Account, error) {
 	space := spaces.Get().(*[]byte)
 	defer putSpace(space)
+	var transaction uint64
 	err := s.view(ctx, func(tx *bbolt.Tx) (err error) {
+		transaction = uint64(tx.ID())
 		*space, err = getAccount(tx, id[:], (*space)[:0])
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return decodeAccount(id[:], *space)
+	account, err := decodeAccount(id[:], *space)
+	if err == nil {
+		s.cache.keep(account, transaction)
+	}
+	return account, err
+}
+
+// usable returns why a call cannot be answered now, or nil.
+func (s *Store) usable(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.failed()
 }
 
 // FindByName is as [store.Backend] says.
@@ -145,10 +172,7 @@ func decodeAccount(id, text []byte) (*store.Account, error) {
 // view runs read in a read transaction. read should be quick, because bbolt reuses no page
 // during the transaction. It must not keep memory that the transaction returned.
 func (s *Store) view(ctx context.Context, read func(*bbolt.Tx) error) (err error) {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := s.failed(); err != nil {
+	if err := s.usable(ctx); err != nil {
 		return err
 	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))

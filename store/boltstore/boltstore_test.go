@@ -18,9 +18,16 @@ import (
 )
 
 func TestBackend(t *testing.T) {
-	storetest.Test(t, func(t *testing.T) store.Backend {
-		return open(t, filepath.Join(t.TempDir(), "test.db"))
-	})
+	for name, cacheBytes := range map[string]int64{"cache": 0, "small cache": 2 << 10, "no cache": -1} {
+		t.Run(name, func(t *testing.T) {
+			storetest.Test(t, func(t *testing.T) store.Backend {
+				backend, err := boltstore.Open(filepath.Join(t.TempDir(), "test.db"), boltstore.Config{CacheBytes: cacheBytes})
+				require.NoError(t, err)
+				t.Cleanup(func() { _ = backend.Close() })
+				return backend
+			})
+		})
+	}
 }
 
 func TestReopenKeepsEverything(t *testing.T) {

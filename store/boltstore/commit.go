@@ -43,10 +43,7 @@ func newCommitter() committer { return committer{leading: make(chan struct{}, 1)
 // is, and other writers of the transaction are not affected. For store.ErrUnchanged write
 // returns nil, and what work has read is on disk.
 func (s *Store) write(ctx context.Context, work func(*batch) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := s.failed(); err != nil {
+	if err := s.usable(ctx); err != nil {
 		return err
 	}
 	mine := &job{work: work, done: make(chan struct{})}
@@ -152,7 +149,7 @@ func (s *Store) transact(work func(*batch)) (err error) {
 		ended = true
 		return s.fail(errLostCommit)
 	}
-	b := &batch{tx: tx}
+	b := &batch{tx: tx, cache: s.cache}
 	work(b)
 	ended = true
 	if b.err != nil || !b.wrote && s.commitError.Load() == nil {
@@ -163,6 +160,7 @@ func (s *Store) transact(work func(*batch)) (err error) {
 	if err := s.checkHeaders(); err != nil {
 		return s.fail(err)
 	}
+	s.cache.drop(b.changed, id)
 	err = tx.Commit()
 	s.note(id, err)
 	return err
@@ -202,6 +200,8 @@ func (j *job) run(b *batch) {
 // batch is the transaction that jobs share.
 type batch struct {
 	tx      *bbolt.Tx
+	cache   *cache            // holds what was committed before
+	changed map[store.ID]bool // the accounts that the transaction changes
 	wrote   bool
 	calling bool  // whether a caller's change function runs
 	err     error // why a write failed halfway; if set, nothing is committed

@@ -95,6 +95,7 @@ func (s *Store) close() error {
 	s.stopCheck()
 	s.commits.leading <- struct{}{} // so no commit is under way, and none begins
 	defer func() { <-s.commits.leading }()
+	s.cache.close()
 	if s.failed() != nil {
 		return abandon(s.file)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -90,6 +91,10 @@ func runOnFullDisk(path string) error {
 	if err := setLimit(uint64(info.Size)); err != nil {
 		return err
 	}
+	rename := func(a *store.Account) error {
+		a.Email += strings.Repeat("x", 256<<10) // more than the file has room for
+		return nil
+	}
 	made, refused, healthy := 50, 0, 0
 	for refused < 100 {
 		if made > 100_000 {
@@ -103,8 +108,15 @@ func runOnFullDisk(path string) error {
 		case !errors.Is(err, store.ErrUnavailable):
 			return fmt.Errorf("creating: %w", err)
 		}
-		if _, err := backend.FindByID(bg, account(made-1).ID); err != nil {
-			return fmt.Errorf("reading on a full disk: %w", err)
+		last := account(made - 1)
+		if err := backend.Update(bg, last.ID, rename); !errors.Is(err, store.ErrUnavailable) {
+			return fmt.Errorf("changing on a full disk: %w", err)
+		}
+		// Twice, because the second one may be answered from memory.
+		for range 2 {
+			if found, err := backend.FindByID(bg, last.ID); err != nil || found.Email != last.Email {
+				return fmt.Errorf("reading on a full disk: %v %w", found, err)
+			}
 		}
 		refused++
 		if backend.Ping(bg) == nil {

@@ -36,7 +36,9 @@ func TestLiveDamage(t *testing.T) {
 	for round := range rounds {
 		path := filepath.Join(t.TempDir(), "test.db")
 		require.NoError(t, os.WriteFile(path, content, 0o600))
-		backend, err := boltstore.Open(path, boltstore.Config{Logger: slog.New(slog.DiscardHandler)})
+		backend, err := boltstore.Open(path, boltstore.Config{
+			Logger: slog.New(slog.DiscardHandler), CacheBytes: -int64(round % 2), // every other time, all reads meet the damage
+		})
 		require.NoError(t, err)
 		file, err := os.OpenFile(path, os.O_RDWR, 0)
 		require.NoError(t, err)
