@@ -139,8 +139,7 @@ func TestCorruptFile(t *testing.T) {
 	backup, err := os.ReadFile(path)
 	require.NoError(t, err)
 
-	p = start(t, directory)
-	p.assertStatus("/me", tokens.AccessToken, 200)
+	p = start(t, directory) // which has not read the account: what is in memory is answered still
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	require.NoError(t, err)
 	content, err := os.ReadFile(path)

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// plan says which tests cover a package.
+type plan struct {
+	// slow are tests of the package that are left out at first, as a regular expression. If
+	// nothing was noticed, all of them run.
+	slow string
+	// outside are packages whose tests run if those of the package itself have noticed nothing.
+	outside []string
+}
+
+var plans = map[string]plan{
+	"tokens":                    {outside: []string{"middleware", "grant", "."}},
+	"store":                     {outside: []string{"store/memstore", "grant", "grant/selfservice", "grant/admin", "middleware", "."}},
+	"store/boltstore":           {slow: "Kill|Damage|Crash|Upgrade|Format|Full|Under"},
+	"store/mail":                {},
+	"store/memstore":            {outside: []string{"store"}},
+	"store/mongostore":          {},
+	"store/password":            {outside: []string{"store", "store/transfer"}},
+	"store/storetest":           {outside: []string{"store/memstore"}},
+	"store/transfer":            {},
+	"grant":                     {outside: []string{"grant/selfservice", "grant/admin", "."}},
+	"grant/admin":               {},
+	"grant/selfservice":         {},
+	"middleware":                {outside: []string{"grant", "grant/admin", "."}},
+	"middleware/middlewaretest": {outside: []string{"middleware", "grant"}},
+}
+
+const (
+	envGo      = "OAUTHSV_MUTANTS_GO"
+	envPackage = "OAUTHSV_MUTANTS_PACKAGE"
+
+	notViable = 2 // the exit status of a fault that does not compile
+
+	// limits bounds the memory of tests: a fault can make a loop that never ends.
+	limits = `ulimit -v 12000000; exec "$0" "$@"`
+)
+
+// runTests does the work of go for gremlins, which knows only the tests of one package.
+func runTests(arguments []string) int {
+	name := os.Getenv(envPackage)
+	plan := plans[name]
+	if arguments[0] != "test" {
+		return status(realGo(arguments...).Run())
+	}
+	if at := slices.Index(arguments, "-coverprofile"); at >= 0 {
+		test := append(arguments[:at+2:at+2], "-count=1", "./"+name) // without those below
+		command := realGo(append(test, paths(plan.outside)...)...)
+		command.Stdout, command.Stderr = os.Stdout, os.Stderr
+		return status(command.Run())
+	}
+	test := []string{"test", "-vet=off", "-ldflags=-s -w", "-failfast", "-count=1", "-timeout=120s"}
+	if plan.slow != "" {
+		if code := noticed(append(test, "-skip="+plan.slow, "./"+name)); code != 0 {
+			return code
+		}
+	}
+	if code := noticed(append(test, "./"+name)); code != 0 || len(plan.outside) == 0 {
+		return code
+	}
+	return noticed(append(test, paths(plan.outside)...))
+}
+
+// noticed returns 0 if the tests have noticed nothing.
+func noticed(test []string) int {
+	command := realGo(test...)
+	command.Dir = workTree()
+	var output bytes.Buffer
+	command.Stdout, command.Stderr = &output, &output
+	code := status(command.Run())
+	if code != 0 && strings.Contains(output.String(), "[build failed]") {
+		return notViable
+	}
+	return code
+}
+
+// workTree is the copy of the module that gremlins has changed: it calls go in the folder of the
+// package.
+func workTree() string {
+	directory, err := os.Getwd()
+	if err != nil {
+		return ""
+	}
+	for range strings.Count(os.Getenv(envPackage), "/") + 1 {
+		directory = filepath.Dir(directory)
+	}
+	return directory
+}
+
+func realGo(arguments ...string) *exec.Cmd {
+	return exec.Command("sh", append([]string{"-c", limits, os.Getenv(envGo)}, arguments...)...)
+}
+
+func paths(packages []string) (paths []string) {
+	for _, name := range packages {
+		paths = append(paths, "./"+name)
+	}
+	return paths
+}
+
+func status(err error) int {
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, err)
+	return 1
+}
+
+// excludeOthers makes the flags that leave out the files that do not match.
+func excludeOthers(files []string, only string) (flags []string) {
+	wanted := regexp.MustCompile(only)
+	for _, file := range files {
+		if name := filepath.Base(file); !wanted.MatchString(name) {
+			flags = append(flags, "--exclude-files", "^"+regexp.QuoteMeta(name)+"$")
+		}
+	}
+	return flags
+}
