@@ -173,6 +173,18 @@ func tokenEndpoints(b *testing.B, run func(*testing.B, http.Handler)) {
 	b.Run("go-oauth2/oauth2", func(b *testing.B) { run(b, goOAuth2(b)) })
 }
 
+// nothing answers each request at once, with an answer of the usual size. What it costs is what
+// the requests and the reading of the answers cost in all rows.
+func nothing(tb testing.TB) http.Handler {
+	handler := ours(tb, memstore.New(), clear{})
+	_, answer := post(handler, login+rootPassword)
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json;charset=UTF-8")
+		w.WriteHeader(http.StatusOK)
+		_, _ = w.Write([]byte(answer))
+	})
+}
+
 // BenchmarkPasswordGrant is a login, form in and JSON out, without a hash.
 func BenchmarkPasswordGrant(b *testing.B) {
 	tokenEndpoints(b, func(b *testing.B, handler http.Handler) {
@@ -190,12 +202,17 @@ func BenchmarkPasswordGrant(b *testing.B) {
 func BenchmarkRefreshGrant(b *testing.B) {
 	tokenEndpoints(b, func(b *testing.B, handler http.Handler) {
 		check(b, handler)
-		token := mustPost(b, handler, login+rootPassword)
-		b.ReportAllocs()
-		for b.Loop() {
-			token = mustPost(b, handler, refreshForm(token))
-		}
+		refreshes(b, handler)
 	})
+	b.Run("nothing,_which_all_rows_contain", func(b *testing.B) { refreshes(b, nothing(b)) })
+}
+
+func refreshes(b *testing.B, handler http.Handler) {
+	token := mustPost(b, handler, login+rootPassword)
+	b.ReportAllocs()
+	for b.Loop() {
+		token = mustPost(b, handler, refreshForm(token))
+	}
 }
 
 // BenchmarkLogin is what a login costs beside its hash, with the default costs.

@@ -193,9 +193,3 @@ func (s *Server) revokeCookies(w http.ResponseWriter, r *http.Request, cookie *R
 	cookie.Clear(w)
 	return nil
 }
-
-// WriteTokens writes a token response. It sets the cookie, if there is one.
-func (s *Server) WriteTokens(w http.ResponseWriter, response *Response) {
-	http.SetCookie(w, response.Cookie) // which does nothing without one
-	writeJSON(w, http.StatusOK, response)
-}

@@ -2,7 +2,9 @@ package grant_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -207,4 +209,18 @@ func TestEvictionIsAnEvent(t *testing.T) {
 	k.login()
 	assert.Equal(t, []grant.EventType{grant.EventLoginSucceeded, grant.EventSessionEvicted, grant.EventLoginSucceeded}, k.TakeEvents())
 	assert.Equal(t, 401, k.get("/protected", first.AccessToken).status)
+}
+
+// TestTokenResponseIsWhatMarshalWrites: the endpoints write their answer without json.Marshal, and
+// whatever a Response holds, a client reads the same.
+func TestTokenResponseIsWhatMarshalWrites(t *testing.T) {
+	kit := middlewaretest.New(t, middlewaretest.Config{})
+	for _, text := range []string{"", "eyJ.a-_9.Zz", "\"", "\\", "<>&", "\n\t\x00\x7f", "ä€\u2028\U0001f600", "a b", "a=="} {
+		response := &grant.Response{AccessToken: text, TokenType: "Bearer" + text, ExpiresIn: int64(len(text)), RefreshToken: text}
+		recorder := httptest.NewRecorder()
+		kit.Server.WriteTokens(recorder, response)
+		want, err := json.Marshal(response)
+		require.NoError(t, err)
+		assert.JSONEq(t, string(want), recorder.Body.String())
+	}
 }

@@ -41,19 +41,34 @@ func (c *Caller) ref() store.SessionRef {
 
 type contextKey struct{}
 
+// callerContext is a context with a caller in it. The two are one allocation, which is what
+// [context.WithValue] alone would need.
+type callerContext struct {
+	context.Context
+	caller Caller
+}
+
+func (c *callerContext) Value(key any) any {
+	if key == (contextKey{}) {
+		return &c.caller
+	}
+	return c.Context.Value(key)
+}
+
+// with returns a context with a copy of the caller in it.
 func with(ctx context.Context, caller *Caller) context.Context {
-	return context.WithValue(ctx, contextKey{}, caller)
+	return &callerContext{ctx, *caller}
 }
 
 // NewContext returns a context with a copy of the caller in it. It is for code that
 // uses [Authenticator.AuthenticateRequest], and for tests of handlers that only read
 // the context. A caller with an Account needs no AccountID.
 func NewContext(ctx context.Context, caller *Caller) context.Context {
-	copied := *caller
-	if copied.Account != nil {
-		copied.AccountID = copied.Account.ID
+	copied := &callerContext{ctx, *caller}
+	if account := copied.caller.Account; account != nil {
+		copied.caller.AccountID = account.ID
 	}
-	return with(ctx, &copied)
+	return copied
 }
 
 // NewContext does what the function [NewContext] does, and the wrappers of this

@@ -152,6 +152,9 @@ type unreadBody struct {
 // returns what follows the scheme.
 func bearer(header string) (token string, isBearer bool) {
 	const scheme = "Bearer"
+	if token, usual := strings.CutPrefix(header, scheme+" "); usual {
+		return strings.TrimLeft(token, " "), true
+	}
 	if len(header) < len(scheme) || !strings.EqualFold(header[:len(scheme)], scheme) {
 		return "", false
 	}

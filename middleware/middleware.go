@@ -58,7 +58,8 @@ func (a *Authenticator) wrap(next http.Handler, optional bool, allowed func(*sto
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		caller, known := FromContext(r.Context())
 		if !known || caller.by != a {
-			own, err := a.AuthenticateRequest(r)
+			ctx := &callerContext{Context: r.Context()}
+			err := a.authenticateRequest(r, &ctx.caller)
 			if optional && errors.Is(err, ErrNoCredentials) {
 				if known && caller.by != nil {
 					// next must not take the caller of another Authenticator, such as
@@ -72,8 +73,8 @@ func (a *Authenticator) wrap(next http.Handler, optional bool, allowed func(*sto
 				a.refuse(w, r, err)
 				return
 			}
-			caller = own
-			r = r.WithContext(with(r.Context(), caller))
+			caller = &ctx.caller
+			r = r.WithContext(ctx)
 		}
 		if allowed != nil {
 			checked, err := a.check(r.Context(), caller, allowed)
@@ -175,48 +176,60 @@ func keepPrivate(header http.Header) {
 // [Authenticator.Authenticate] does with them. It is for code that cannot use a
 // wrapper. Every error is an *[Error], for [Authenticator.WriteError].
 func (a *Authenticator) AuthenticateRequest(r *http.Request) (*Caller, error) {
+	caller := new(Caller)
+	if err := a.authenticateRequest(r, caller); err != nil {
+		return nil, asError(err)
+	}
+	return caller, nil
+}
+
+// authenticateRequest fills in the caller, which may be used only if there is no error.
+func (a *Authenticator) authenticateRequest(r *http.Request, caller *Caller) error {
 	token, from, err := a.tokenOf(r)
 	if err != nil {
-		return nil, asError(err)
+		return err
 	}
 	if from == fromCookie {
 		if err := a.config.CrossOrigin.Check(r); err != nil {
-			return nil, asError(fmt.Errorf("%w: %w", ErrCrossOrigin, err))
+			return fmt.Errorf("%w: %w", ErrCrossOrigin, err)
 		}
 	}
-	caller, err := a.Authenticate(r.Context(), token)
-	if err != nil {
-		return nil, err
-	}
 	caller.Private = from == fromCookie || from == fromQuery
-	return caller, nil
+	return a.authenticate(r.Context(), token, caller)
 }
 
 // Authenticate checks an access token and, with Config.Accounts, finds its account.
 // Every error is an *[Error] that wraps the reason, of package tokens or store.
 func (a *Authenticator) Authenticate(ctx context.Context, token string) (*Caller, error) {
+	caller := new(Caller)
+	if err := a.authenticate(ctx, token, caller); err != nil {
+		return nil, asError(err)
+	}
+	return caller, nil
+}
+
+// authenticate fills in the caller, which may be used only if there is no error.
+func (a *Authenticator) authenticate(ctx context.Context, token string, caller *Caller) error {
 	access, err := a.config.Verifier.Verify(ctx, token)
 	if err != nil {
 		// What verifies has the form, so it is looked at only now.
 		if !isToken68(token) {
-			err = ErrMalformedCredentials
+			return ErrMalformedCredentials
 		}
-		return nil, asError(err)
+		return err
 	}
 	ref, err := store.ParseSessionRef(access.Subject, access.SessionID, access.Generation)
 	if err != nil {
-		return nil, asError(err)
+		return err
 	}
-	caller := &Caller{
-		AccountID: ref.AccountID, SessionID: ref.SessionID, ClientID: access.ClientID, Expiry: access.Expiry,
-		generation: ref.Generation, verified: true, by: a,
+	caller.AccountID, caller.SessionID, caller.generation = ref.AccountID, ref.SessionID, ref.Generation
+	caller.ClientID, caller.Expiry = access.ClientID, access.Expiry
+	caller.verified, caller.by = true, a
+	if a.config.Accounts == nil {
+		return nil
 	}
-	if a.config.Accounts != nil {
-		if caller.Account, err = a.config.Accounts.FindBySession(ctx, ref); err != nil {
-			return nil, asError(a.noticeReuse(ctx, ref, err))
-		}
-	}
-	return caller, nil
+	caller.Account, err = a.config.Accounts.FindBySession(ctx, ref)
+	return a.noticeReuse(ctx, ref, err)
 }
 
 // noticeReuse returns err, and reports the reuse of a refresh token if err says so.

@@ -98,4 +98,27 @@ func TestParseID(t *testing.T) {
 		_, err := store.ParseID(text)
 		assert.Error(t, err, text)
 	}
+	for at := range 24 {
+		for c := range 256 {
+			text := []byte(id.Hex())
+			text[at] = byte(c)
+			parsed, err := store.ParseID(string(text))
+			if strings.IndexByte("0123456789abcdef", byte(c)) < 0 {
+				require.Error(t, err, string(text))
+			} else {
+				require.NoError(t, err)
+				require.Equal(t, string(text), parsed.Hex())
+			}
+		}
+	}
+}
+
+// BenchmarkParseID parses the subject of a token, as each request does.
+func BenchmarkParseID(b *testing.B) {
+	text := store.NewID().Hex()
+	for b.Loop() {
+		if _, err := store.ParseID(text); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

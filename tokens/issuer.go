@@ -1,7 +1,6 @@
 package tokens
 
 import (
-	"crypto/rand"
 	"encoding/base64"
 	"fmt"
 	"net/url"
@@ -10,8 +9,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
-
-	"github.com/go-json-experiment/json"
+	"unicode/utf8"
 )
 
 // IssuerConfig configures an [Issuer].
@@ -61,6 +59,9 @@ func NewIssuer(config IssuerConfig) (*Issuer, error) {
 	if config.Audience == tokenEndpoint {
 		problems = append(problems, "Audience must not be the token endpoint, "+tokenEndpoint+": that is the audience of refresh tokens")
 	}
+	if !utf8.ValidString(config.Audience) {
+		problems = append(problems, fmt.Sprintf("Audience is %q: it must be UTF-8, such as https://api.example.org", config.Audience))
+	}
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("tokens: issuer configuration: %s", strings.Join(problems, "; "))
 	}
@@ -97,7 +98,7 @@ func issuerProblem(issuer string) string {
 // says what it cannot hold.
 func isIssuer(issuer string) bool {
 	location, err := url.Parse(issuer)
-	if err != nil || location.Host == "" || location.User != nil || location.Scheme != "https" && location.Scheme != "http" {
+	if err != nil || !utf8.ValidString(issuer) || location.Host == "" || location.User != nil || location.Scheme != "https" && location.Scheme != "http" {
 		return false
 	}
 	if strings.ContainsAny(issuer, "?#") || strings.Contains(strings.ToUpper(location.EscapedPath()), "%2F") {
@@ -164,30 +165,18 @@ func (i *Issuer) sign(claims *Claims, target *expectation, key *tokenKey) (strin
 	}
 	scratch := getScratch()
 	defer scratch.release()
-	scratch.claims = wireClaims{
-		Issuer:     target.issuer,
-		Subject:    claims.Subject,
-		Audience:   audience{one: target.audience[0]},
-		ClientID:   claims.ClientID,
-		SessionID:  claims.SessionID,
-		Generation: claims.Generation,
-		IssuedAt:   now.Unix(),
-		Expiry:     claims.Expiry.Unix(),
-		ID:         rand.Text(),
-	}
-	payload, err := json.Marshal(&scratch.claims)
+	payload, err := target.appendPayload(scratch.memory[:0], claims, now)
 	if err != nil {
 		return "", fmt.Errorf("%w: encoding the claims: %w", ErrMalformed, err)
 	}
-	token := append(append(scratch.memory[:0], key.header...), '.')
+	scratch.memory = payload
+	token := append(append(payload[len(payload):], key.header...), '.')
 	token = base64.RawURLEncoding.AppendEncode(token, payload)
 	signature, err := key.signer.Sign(token, key.private)
 	if err != nil {
 		return "", fmt.Errorf("tokens: signing: %w", err)
 	}
-	token = base64.RawURLEncoding.AppendEncode(append(token, '.'), signature)
-	scratch.memory = token
-	return string(token), nil
+	return string(base64.RawURLEncoding.AppendEncode(append(token, '.'), signature)), nil
 }
 
 // VerifyRefresh verifies a refresh token that this issuer made, or that another

@@ -74,18 +74,23 @@ type tokenKey struct {
 }
 
 func newTokenKey(key *Key, typ string, algorithm Algorithm, private, public any) (*tokenKey, error) {
-	signer, err := jws.NewSigner(jwa.SignatureAlgorithm(algorithm))
-	if err != nil {
-		return nil, keyError("%w", err)
-	}
-	verifier, err := jws.NewVerifier(jwa.SignatureAlgorithm(algorithm))
-	if err != nil {
-		return nil, keyError("%w", err)
-	}
-	return &tokenKey{
+	k := &tokenKey{
 		key: key, typ: typ, algorithm: algorithm, header: encodeHeader(typ, algorithm, key.id),
-		private: private, public: public, signer: signer, verifier: verifier,
-	}, nil
+		private: private, public: public,
+	}
+	if secret, isSecret := public.([]byte); isSecret {
+		mac := newMAC(secret)
+		k.signer, k.verifier = mac, mac
+		return k, nil
+	}
+	var err error
+	if k.signer, err = jws.NewSigner(jwa.SignatureAlgorithm(algorithm)); err != nil {
+		return nil, keyError("%w", err)
+	}
+	if k.verifier, err = jws.NewVerifier(jwa.SignatureAlgorithm(algorithm)); err != nil {
+		return nil, keyError("%w", err)
+	}
+	return k, nil
 }
 
 // State says what a key does while keys are rotated.

@@ -175,7 +175,7 @@ func TestConfigurationErrorsNameEachField(t *testing.T) {
 	assert.ErrorContains(t, err, "Leeway is -1ns")
 
 	k := newKit(t)
-	for _, issuer := range []string{"", "login.example.org", "https://", "https://x?q", "https://x?", "https://x#f", "https://x#", "https://x/#", "https://x/?#", "http://h/#", "http://h/?", "https://u@x", "mailto:x@y", "http://a b"} {
+	for _, issuer := range []string{"", "login.example.org", "https://", "https://x?q", "https://x?", "https://x#f", "https://x#", "https://x/#", "https://x/?#", "http://h/#", "http://h/?", "https://u@x", "mailto:x@y", "http://a b", "https://h/\xff"} {
 		_, err := tokens.NewVerifier(tokens.VerifierConfig{Keys: k.keys, Issuer: issuer})
 		assert.ErrorContains(t, err, "Issuer is", issuer)
 		_, err = tokens.NewIssuer(tokens.IssuerConfig{Keys: k.keys, Issuer: issuer})
@@ -183,6 +183,8 @@ func TestConfigurationErrorsNameEachField(t *testing.T) {
 	}
 	_, err = tokens.NewIssuer(tokens.IssuerConfig{Keys: k.keys, Issuer: issuerURL, Audience: issuerURL + "/token"})
 	assert.ErrorContains(t, err, "Audience must not be the token endpoint")
+	_, err = tokens.NewIssuer(tokens.IssuerConfig{Keys: k.keys, Issuer: issuerURL, Audience: "\xff"})
+	assert.ErrorContains(t, err, `Audience is "\xff"`)
 }
 
 // TestSignRefusesWhatVerifyWould: an issuer signs no token that every verifier refuses.

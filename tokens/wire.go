@@ -53,10 +53,6 @@ type audience struct {
 	many []string // nil if it is one string
 }
 
-func (a audience) MarshalJSONTo(encoder *jsontext.Encoder) error {
-	return encoder.WriteToken(jsontext.String(a.one)) // an Issuer writes exactly one
-}
-
 func (a *audience) UnmarshalJSONFrom(decoder *jsontext.Decoder) error {
 	switch decoder.PeekKind() {
 	case '"':
