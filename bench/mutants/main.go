@@ -40,7 +40,7 @@ func main() {
 func run() error {
 	workers := flag.Int("workers", 2, "how many faults are tried at a time")
 	only := flag.String("only", "", "regular expression of the files to put faults into, such as rotation.go")
-	keep := flag.String("keep", "", "folder for the answers of gremlins, as JSON")
+	keep := flag.String("keep", "", "folder for the answers of gremlins, and its log")
 	flag.Parse()
 	packages := flag.Args()
 	if len(packages) == 0 {
@@ -123,7 +123,7 @@ func install(directory string) (tools, error) {
 // mutate runs gremlins over one package without those below it.
 func mutate(tool tools, top, name, only string, workers int, answer string) error {
 	arguments := []string{
-		"unleash", "./" + name, "--silent", "--output", answer, "--workers", fmt.Sprint(workers), "--timeout-coefficient", "50",
+		"unleash", "./" + name, "--output", answer, "--workers", fmt.Sprint(workers), "--timeout-coefficient", "50",
 		"--coverpkg", "./" + name, "--exclude-files", `_(other|windows|darwin)\.go$`, "--exclude-files", "/",
 	}
 	if only != "" { // gremlins can only leave out
@@ -137,6 +137,11 @@ func mutate(tool tools, top, name, only string, workers int, answer string) erro
 	command.Dir = top
 	command.Env = append(os.Environ(),
 		"PATH="+tool.shim+string(os.PathListSeparator)+os.Getenv("PATH"), envGo+"="+tool.realGo, envPackage+"="+name)
-	command.Stdout, command.Stderr = os.Stderr, os.Stderr
+	progress, err := os.Create(strings.TrimSuffix(answer, ".json") + ".log")
+	if err != nil {
+		return err
+	}
+	defer progress.Close()
+	command.Stdout, command.Stderr = progress, os.Stderr
 	return command.Run()
 }

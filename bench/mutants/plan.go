@@ -21,17 +21,17 @@ type plan struct {
 }
 
 var plans = map[string]plan{
-	"tokens":                    {outside: []string{"middleware", "grant", "."}},
+	"tokens":                    {slow: "RandomSecrets|CacheChangesNoResult|NeverWaitsLong|ExposedKeyFile", outside: []string{"middleware", "grant", "."}},
 	"store":                     {outside: []string{"store/memstore", "grant", "grant/selfservice", "grant/admin", "middleware", "."}},
-	"store/boltstore":           {slow: "Kill|Damage|Crash|Upgrade|Format|Full|Under"},
+	"store/boltstore":           {slow: "NoReadGoesBack|Damage|Kill|Upgrade|FlippedBit|FullDisk|UnderLoad|Format"},
 	"store/mail":                {},
 	"store/memstore":            {outside: []string{"store"}},
-	"store/mongostore":          {},
-	"store/password":            {outside: []string{"store", "store/transfer"}},
+	"store/mongostore":          {slow: "TestUnreachable"},
+	"store/password":            {slow: "WaitingHonoursContext", outside: []string{"store", "store/transfer"}},
 	"store/storetest":           {outside: []string{"store/memstore"}},
 	"store/transfer":            {},
-	"grant":                     {outside: []string{"grant/selfservice", "grant/admin", "."}},
-	"grant/admin":               {},
+	"grant":                     {slow: "Vanishes|BadTokenRequest|SlowBody|RequestAfterABadOne|OverTheBound", outside: []string{"grant/selfservice", "grant/admin", "."}},
+	"grant/admin":               {slow: "ClientLeavesBackup"},
 	"grant/selfservice":         {},
 	"middleware":                {outside: []string{"grant", "grant/admin", "."}},
 	"middleware/middlewaretest": {outside: []string{"middleware", "grant"}},
