@@ -41,6 +41,7 @@ func run() error {
 	workers := flag.Int("workers", 2, "how many faults are tried at a time")
 	only := flag.String("only", "", "regular expression of the files to put faults into, such as rotation.go")
 	keep := flag.String("keep", "", "folder for the answers of gremlins, and its log")
+	again := flag.String("again", "", "folder of answers that -keep has kept: what was noticed then is not tried again")
 	flag.Parse()
 	packages := flag.Args()
 	if len(packages) == 0 {
@@ -74,8 +75,8 @@ func run() error {
 
 	unexplained := 0
 	for _, name := range packages {
-		answer := filepath.Join(*keep, strings.ReplaceAll(name, "/", "_")+".json")
-		if err := mutate(tool, top, name, *only, *workers, answer); err != nil {
+		answer := answerPath(*keep, name)
+		if err := mutate(tool, top, name, *only, *again, *workers, answer); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		result, err := readResult(answer, top, name)
@@ -121,7 +122,7 @@ func install(directory string) (tools, error) {
 }
 
 // mutate runs gremlins over one package without those below it.
-func mutate(tool tools, top, name, only string, workers int, answer string) error {
+func mutate(tool tools, top, name, only, again string, workers int, answer string) error {
 	arguments := []string{
 		"unleash", "./" + name, "--output", answer, "--workers", fmt.Sprint(workers), "--timeout-coefficient", "50",
 		"--coverpkg", "./" + name, "--exclude-files", `_(other|windows|darwin)\.go$`, "--exclude-files", "/",
@@ -136,7 +137,8 @@ func mutate(tool tools, top, name, only string, workers int, answer string) erro
 	command := exec.Command(tool.gremlins, arguments...)
 	command.Dir = top
 	command.Env = append(os.Environ(),
-		"PATH="+tool.shim+string(os.PathListSeparator)+os.Getenv("PATH"), envGo+"="+tool.realGo, envPackage+"="+name)
+		"PATH="+tool.shim+string(os.PathListSeparator)+os.Getenv("PATH"), envGo+"="+tool.realGo, envPackage+"="+name,
+		envTop+"="+top, envAgain+"="+again)
 	progress, err := os.Create(strings.TrimSuffix(answer, ".json") + ".log")
 	if err != nil {
 		return err

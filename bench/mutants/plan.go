@@ -40,6 +40,8 @@ var plans = map[string]plan{
 const (
 	envGo      = "OAUTHSV_MUTANTS_GO"
 	envPackage = "OAUTHSV_MUTANTS_PACKAGE"
+	envTop     = "OAUTHSV_MUTANTS_TOP"
+	envAgain   = "OAUTHSV_MUTANTS_AGAIN"
 
 	notViable = 2 // the exit status of a fault that does not compile
 
@@ -59,6 +61,9 @@ func runTests(arguments []string) int {
 		command := realGo(append(test, paths(plan.outside)...)...)
 		command.Stdout, command.Stderr = os.Stdout, os.Stderr
 		return status(command.Run())
+	}
+	if readFormer(os.Getenv(envAgain), os.Getenv(envTop), name).noticed(workTree()) {
+		return 1
 	}
 	test := []string{"test", "-vet=off", "-ldflags=-s -w", "-failfast", "-count=1", "-timeout=120s"}
 	if plan.slow != "" {

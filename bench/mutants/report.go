@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -13,8 +14,8 @@ import (
 type fault struct {
 	file, kind, status string
 	// code is the line with the changed operator in « ».
-	code string
-	line int
+	code         string
+	line, column int
 }
 
 // key is how alive.txt names a fault. It does not depend on the line's number.
@@ -55,7 +56,7 @@ func readResult(path, top, name string) (*result, error) {
 		lines := strings.Split(string(source), "\n")
 		for _, f := range file.Faults {
 			r.faults = append(r.faults, fault{
-				file: name + "/" + base, kind: f.Kind, status: f.Status, line: f.Line, code: mark(lines[f.Line-1], f.Column-1),
+				file: name + "/" + base, kind: f.Kind, status: f.Status, line: f.Line, column: f.Column, code: mark(lines[f.Line-1], f.Column-1),
 			})
 		}
 	}
@@ -64,11 +65,25 @@ func readResult(path, top, name string) (*result, error) {
 
 // mark puts « » around the operator that begins at a byte of the line.
 func mark(line string, at int) string {
-	end := at + 1
-	if end < len(line) && strings.Contains("== != <= >= && || ++ -- += -= *= /= << >>", line[at:end+1]) {
-		end++
+	operator := operatorAt(line, at)
+	return strings.TrimSpace(line[:at] + "«" + operator + "»" + line[at+len(operator):])
+}
+
+// operatorAt returns the operator that begins at a byte of the line.
+func operatorAt(line string, at int) string {
+	if at >= len(line) {
+		return ""
 	}
-	return strings.TrimSpace(line[:at] + "«" + line[at:end] + "»" + line[end:])
+	if at+1 < len(line) && slices.Contains(longOperators, line[at:at+2]) {
+		return line[at : at+2]
+	}
+	return line[at : at+1]
+}
+
+var longOperators = strings.Fields("== != <= >= && || ++ -- += -= *= /= << >>")
+
+func answerPath(directory, name string) string {
+	return filepath.Join(directory, strings.ReplaceAll(name, "/", "_")+".json")
 }
 
 // report prints the figures of a package, and each fault that lives without a reason. It
