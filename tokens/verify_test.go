@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/lestrrat-go/jwx/v2/jwa"
+	"github.com/lestrrat-go/jwx/v2/jws"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -140,18 +143,36 @@ func flipFirst(segment string) string {
 	return replacement + segment[1:]
 }
 
+// FuzzVerify: whatever is sent, there is an error of this package or good claims. What is accepted,
+// jwx accepts too, and the cache answers what a verification anew does.
 func FuzzVerify(f *testing.F) {
 	k := newKit(f)
+	uncached, err := tokens.NewVerifier(tokens.VerifierConfig{
+		Keys: k.keys, Issuer: issuerURL, Audience: "api", CacheBytes: -1, Now: func() time.Time { return k.now },
+	})
+	require.NoError(f, err)
 	header := fmt.Sprintf(`{"alg":"HS512","typ":"at+jwt","kid":%q}`, k.key.ID())
 	f.Add(header, `{"sub":"x"}`, []byte("x"))
+	for _, aud := range []string{`"api"`, `["other","api"]`} {
+		f.Add(header, fmt.Sprintf(`{"iss":%q,"sub":"s\u00e4","aud":%s,"client_id":"c","sid":"x","gen":1,"iat":1,"exp":%d,"jti":"j","nbf":1,"more":[{}]}`,
+			issuerURL, aud, epoch.Unix()+60), []byte("x"))
+	}
 	f.Fuzz(func(t *testing.T, header, payload string, raw []byte) {
 		for _, token := range []string{signParts(header, payload), string(raw)} {
 			got, err := k.verifier.Verify(context.Background(), token)
+			for _, verifier := range []*tokens.Verifier{k.verifier, uncached} {
+				again, errAgain := verifier.Verify(context.Background(), token)
+				require.Equal(t, got, again)
+				require.Equal(t, err == nil, errAgain == nil)
+			}
 			if err != nil {
 				require.ErrorIs(t, err, tokens.ErrInvalid)
 				require.Zero(t, got)
 				continue
 			}
+			payload, err := jws.Verify([]byte(token), jws.WithKey(jwa.HS512, secret))
+			require.NoError(t, err)
+			require.Contains(t, token, encode(string(payload)))
 			require.Equal(t, issuerURL, got.Issuer)
 			require.Contains(t, got.Audience, "api")
 			require.True(t, got.Expiry.After(k.now))
