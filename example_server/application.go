@@ -101,7 +101,7 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 	}
 	server, err = grant.NewServer(grant.Config{
 		Accounts: accounts, Issuer: issuer, AccessTTL: s.accessTTL, RecordOrigin: true, Logger: logger,
-		TrustedProxies: s.trustedProxies,
+		TrustedProxies: s.trustedProxies, RefreshCookies: s.refreshCookies(),
 		MayIntrospect: auth.MayIntrospect(func(account *store.Account) bool {
 			return account.InGroup("introspect") || account.InGroup(store.AdminGroup)
 		}),
@@ -127,6 +127,9 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 	server.Mount(mux)
 	account.Mount(mux)
 	administration.Mount(mux)
+	if err := mountPage(mux, newPageSettings(s)); err != nil {
+		return nil, err
+	}
 	mux.Handle("GET /public", auth.Optional(http.HandlerFunc(serveAccountID)))
 	mux.Handle("GET /admin", auth.RequireGroup(store.AdminGroup)(http.HandlerFunc(serveAccountID)))
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})

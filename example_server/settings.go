@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oauthsv/oauthsv/grant"
 	"github.com/oauthsv/oauthsv/store"
 )
 
@@ -27,6 +28,8 @@ type settings struct {
 	smtpURL, mailFrom string
 	mailToLog         bool
 	noRegistration    bool
+
+	cookieClient string
 
 	metricsAddr string
 
@@ -69,6 +72,7 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 	flags.BoolVar(&s.mailToLog, "mail-to-log", false, "write mails to the log instead of sending them, codes included; for development")
 	var registration string
 	flags.StringVar(&registration, "registration", "on", "on or off: whether strangers can register; without mail nobody can")
+	fromEnvironment(&s.cookieClient, "cookie-client", "OAUTHSV_COOKIE_CLIENT", "browser", `client_id of a browser app whose refresh token is kept in a cookie that no script reads; -cookie-client "" turns that off`)
 	flags.StringVar(&s.metricsAddr, "metrics-addr", "", "address to serve figures for Prometheus on, at /metrics; keep it from strangers; port 0 picks a free one (default: none)")
 	s.rootPassword = getenv("OAUTHSV_ROOT_PASSWORD")
 	s.smtpURL = getenv("OAUTHSV_SMTP_URL")
@@ -106,6 +110,9 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 		return nil, fmt.Errorf("-registration %q: must be on or off", registration)
 	}
 	if err := s.checkDurations(); err != nil {
+		return nil, err
+	}
+	if err := s.checkCookieClient(); err != nil {
 		return nil, err
 	}
 	s.sessionTTL = cmp.Or(s.sessionTTL, store.Off)
@@ -202,6 +209,26 @@ func (s *settings) checkDurations() error {
 		}
 	}
 	return nil
+}
+
+// checkCookieClient names the flag where package grant could only name its own field.
+func (s *settings) checkCookieClient() error {
+	if s.cookieClient == pageClient {
+		return fmt.Errorf("-cookie-client %q: the page at / shows the refresh token of this client: choose another one, such as browser", s.cookieClient)
+	}
+	malformed := strings.ContainsFunc(s.cookieClient, func(r rune) bool { return r < ' ' || r > '~' })
+	if malformed || len(s.cookieClient) > 256 {
+		return fmt.Errorf(`-cookie-client %q: must be 1 to 256 printable ASCII characters, such as browser; -cookie-client "" turns the cookie off`, s.cookieClient)
+	}
+	return nil
+}
+
+// refreshCookies are the clients that have a cookie.
+func (s *settings) refreshCookies() map[string]*grant.RefreshCookie {
+	if s.cookieClient == "" {
+		return nil
+	}
+	return map[string]*grant.RefreshCookie{s.cookieClient: {}}
 }
 
 // chooseIssuer settles the issuer once the address is known.

@@ -1,0 +1,139 @@
+// Administration, for accounts of the group admin.
+
+import {button, clearErrors, confirmed, find, make, onPress, onSubmit, say, showError} from './dom.js'
+import {call} from './login.js'
+
+const limit = 10
+
+let search = {prefix: '', next: '', own: ''}
+
+// showAdmin shows the accounts to an administrator, whose own account is named.
+export async function showAdmin(own) {
+  search.own = own
+  find('admin').hidden = false
+  find('nav-admin').hidden = false
+  return load('')
+}
+
+export function hideAdmin() {
+  search = {prefix: '', next: '', own: ''}
+  find('admin').hidden = true
+  find('nav-admin').hidden = true
+  find('admin-list').replaceChildren()
+}
+
+// load asks for the accounts after a place in the list. "" is its beginning.
+async function load(after) {
+  const query = new URLSearchParams({limit})
+  if (search.prefix) query.set('prefix', search.prefix)
+  if (after) query.set('after', after)
+  const answer = await call('GET', '/admin/accounts?' + query)
+  if (!answer.ok) return answer
+  const list = find('admin-list')
+  if (!after) list.replaceChildren()
+  list.append(...answer.body.accounts.map(describe))
+  if (!list.children.length) list.append(make('li', {className: 'quiet', textContent: 'No account begins like that.'}))
+  search.next = answer.body.next ?? ''
+  find('admin-more').hidden = !search.next
+  return answer
+}
+
+onSubmit('admin-search', ({prefix}) => {
+  search.prefix = prefix
+  return load('')
+}, (answer) => say(answer.body.next ? `The first ${answer.body.accounts.length} accounts.` : `Found ${answer.body.accounts.length}.`, 'good'))
+
+onPress(find('admin-more'), async () => {
+  const place = find('admin-list').children.length
+  const answer = await load(search.next)
+  if (answer.ok) find('admin-list').children[place]?.querySelector('summary').focus()
+  else say(answer.message, 'bad')
+})
+
+onSubmit('admin-create', ({groups, ...values}) => {
+  const json = groups ? {...values, groups: groups.split(/[\s,]+/).filter(Boolean)} : values
+  return call('POST', '/admin/accounts', {json})
+}, (answer, form) => {
+  form.reset()
+  find('admin-list').prepend(describe(answer.body))
+  say(`The account ${answer.body.name} is made.`, 'good')
+})
+
+// --- One account ---------------------------------------------------------------------
+
+function describe(account) {
+  const item = make('li', {'data-account': account.name})
+  fill(item, account, false)
+  return item
+}
+
+function fill(item, account, open) {
+  const path = '/admin/accounts/' + account.account_id
+  const mine = account.account_id === search.own
+
+  // change sends a request, and shows the account as it is then.
+  const change = async (method, below, json, message) => {
+    const answer = await call(method, path + below, {json})
+    if (!answer.ok) {
+      say(answer.message, 'bad')
+      return answer
+    }
+    const now = await call('GET', path)
+    if (now.ok) {
+      fill(item, now.body, true)
+      item.querySelector('summary').focus()
+    }
+    say(message, 'good')
+    return answer
+  }
+
+  const summary = make('summary', {}, make('strong', {textContent: account.name}), ' ', make('span', {className: 'quiet', textContent: account.email}),
+    ...account.groups.map((group) => make('span', {className: 'chip', textContent: group})),
+    account.disabled ? make('span', {className: 'chip bad', textContent: 'disabled'}) : null,
+    mine ? make('span', {className: 'chip good', textContent: 'you'}) : null)
+
+  const row = make('div', {className: 'row'},
+    account.disabled
+      ? button('Enable', () => change('PATCH', '', {disabled: false}, `${account.name} can log in again.`))
+      : button('Disable', () => change('PATCH', '', {disabled: true}, `${account.name} is disabled, and its sessions have ended.`)),
+    button('End its sessions', () => change('DELETE', '/sessions', undefined, `All sessions of ${account.name} have ended.`)),
+    button('Forget failed logins', () => change('POST', '/unblock', undefined, `The failed logins of ${account.name} are forgotten.`)),
+    button('Remove', () => remove(item, account, path), 'danger'))
+
+  item.replaceChildren(make('details', {open}, summary, make('div', {className: 'manage'}, groupsOf(account, change), row)))
+}
+
+function groupsOf(account, change) {
+  const form = make('form', {id: 'group-' + account.account_id, className: 'search'},
+    make('div', {className: 'field'},
+      make('label', {htmlFor: 'group-name-' + account.account_id, textContent: 'Another group'}),
+      make('input', {id: 'group-name-' + account.account_id, name: 'group', autocomplete: 'off', spellcheck: false, autocapitalize: 'none'})),
+    make('button', {textContent: 'Add'}))
+  form.noValidate = true
+  form.addEventListener('submit', async (event) => {
+    event.preventDefault()
+    const group = new FormData(form).get('group').trim()
+    clearErrors(form)
+    if (!group) { // the path would name no group
+      showError(form, {message: 'Type the name of a group.', field: 'group'})
+      return
+    }
+    const answer = await change('PUT', '/groups/' + encodeURIComponent(group), undefined, `${account.name} is in the group ${group}.`)
+    if (!answer.ok) showError(form, {...answer, field: 'group'})
+  })
+  const members = account.groups.map((group) => button(`Out of ${group}`, () =>
+    change('DELETE', '/groups/' + encodeURIComponent(group), undefined, `${account.name} is no longer in the group ${group}.`)))
+  return make('div', {}, make('div', {className: 'row'}, ...members), form)
+}
+
+async function remove(item, account, path) {
+  if (!await confirmed(`Remove ${account.name}?`, 'The account and its sessions are gone then, for good.', 'Remove it')) return
+  const answer = await call('DELETE', path)
+  if (!answer.ok) {
+    say(answer.message, 'bad')
+    return
+  }
+  item.remove()
+  say(`The account ${account.name} is removed.`, 'good')
+  find('admin-heading').focus()
+}

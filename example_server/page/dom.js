@@ -1,0 +1,124 @@
+// Elements, forms and messages.
+
+export const find = (id) => document.getElementById(id)
+
+// make makes an element. Text never becomes markup.
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag)
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.startsWith('on')) element.addEventListener(name.slice(2), value)
+    else if (name in element) element[name] = value
+    else element.setAttribute(name, value)
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined))
+  return element
+}
+
+// say shows what happened, and screen readers read it out. kind is 'good', 'bad' or empty.
+export function say(text, kind = '') {
+  const status = find('status')
+  status.className = 'status ' + kind
+  status.replaceChildren(...(text ? [make('p', {textContent: text})] : []))
+}
+
+// onPress runs work when a button is pressed, and not again until the work is done. A busy
+// button is not disabled, because it would lose the focus.
+export function onPress(button, work) {
+  button.addEventListener('click', () => whileBusy(button, work))
+  return button
+}
+
+async function whileBusy(button, work) {
+  if (button.getAttribute('aria-disabled') === 'true') return
+  button.setAttribute('aria-disabled', 'true')
+  try {
+    await work()
+  } finally {
+    button.removeAttribute('aria-disabled')
+  }
+}
+
+export const button = (text, work, className = '') => onPress(make('button', {type: 'button', textContent: text, className}), work)
+
+// onSubmit calls work with the values of a form. work returns the answer of the server, and
+// errors are shown at the field at fault, else above the button. done is called after a
+// success.
+export function onSubmit(id, work, done) {
+  const form = find(id)
+  if (!form) return // the server does not offer it
+  form.addEventListener('submit', (event) => {
+    event.preventDefault()
+    const submit = form.querySelector('button:not([type])')
+    whileBusy(submit, async () => {
+      clearErrors(form)
+      const answer = await work(valuesOf(form), form)
+      if (answer.ok) {
+        for (const input of form.querySelectorAll('input[type=password]')) input.value = ''
+        await done(answer, form)
+      } else {
+        showError(form, answer)
+      }
+    })
+  })
+}
+
+function valuesOf(form) {
+  const values = Object.fromEntries(new FormData(form))
+  for (const input of form.querySelectorAll('[data-optional]')) {
+    if (values[input.name] === '') delete values[input.name]
+  }
+  return values
+}
+
+export function showError(form, {message, field, fields}) {
+  const inputs = (fields ?? [field]).map((name) => name && form.elements.namedItem(name)).filter((input) => input instanceof HTMLInputElement)
+  const error = make('p', {id: form.id + '-error', className: 'error', textContent: message})
+  if (inputs.length === 1) inputs[0].after(error)
+  else form.querySelector('button:not([type])').before(error)
+  for (const input of inputs) {
+    input.setAttribute('aria-invalid', 'true')
+    input.setAttribute('aria-describedby', [error.id, input.getAttribute('aria-describedby')].filter(Boolean).join(' '))
+  }
+  say(message, 'bad')
+  inputs[0]?.focus()
+}
+
+export function clearErrors(form) {
+  const id = form.id + '-error'
+  find(id)?.remove()
+  for (const input of form.querySelectorAll('[aria-invalid]')) {
+    input.removeAttribute('aria-invalid')
+    const rest = input.getAttribute('aria-describedby').split(' ').filter((part) => part !== id)
+    if (rest.length) input.setAttribute('aria-describedby', rest.join(' '))
+    else input.removeAttribute('aria-describedby')
+  }
+}
+
+// confirmed asks before something that cannot be undone.
+export function confirmed(heading, text, yes) {
+  const dialog = find('confirm')
+  find('confirm-heading').textContent = heading
+  find('confirm-text').textContent = text
+  find('confirm-yes').textContent = yes
+  return new Promise((resolve) => {
+    const done = (answer) => () => {
+      resolve(answer)
+      dialog.close()
+    }
+    find('confirm-yes').onclick = done(true)
+    find('confirm-no').onclick = done(false)
+    dialog.onclose = () => resolve(false) // Escape
+    dialog.showModal()
+    find('confirm-no').focus()
+  })
+}
+
+// moment is a point in time, as people of this place write it.
+export function moment(time) {
+  const date = new Date(time)
+  return make('time', {dateTime: date.toISOString(), textContent: date.toLocaleString(undefined, {dateStyle: 'medium', timeStyle: 'medium'})})
+}
+
+export function facts(list, pairs) {
+  list.replaceChildren(...pairs.flatMap(([name, value]) => [make('dt', {}, name), make('dd', {}, value)]))
+}
