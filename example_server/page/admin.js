@@ -123,7 +123,7 @@ function groupsOf(account, change) {
   })
   const members = account.groups.map((group) => button(`Out of ${group}`, () =>
     change('DELETE', '/groups/' + encodeURIComponent(group), undefined, `${account.name} is no longer in the group ${group}.`)))
-  return make('div', {}, make('div', {className: 'row'}, ...members), form)
+  return make('div', {className: 'groups'}, make('div', {className: 'row'}, ...members), form)
 }
 
 async function remove(item, account, path) {

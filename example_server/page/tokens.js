@@ -5,9 +5,9 @@ import {count} from './http.js'
 import {limits, login} from './login.js'
 
 const meaning = {
-  typ: 'the type', alg: 'the algorithm', kid: 'the key',
-  iss: 'who issued it', aud: 'for whom it is', sub: 'the account', client_id: 'the client',
-  sid: 'the session', gen: 'the generation of the session', iat: 'issued', exp: 'expires', jti: 'the id of this token',
+  typ: 'type', alg: 'algorithm', kid: 'key',
+  iss: 'issuer', aud: 'audience', sub: 'account', client_id: 'client', sid: 'session', gen: 'generation',
+  iat: 'issued', exp: 'expires', jti: 'own id',
 }
 
 // showTokens shows the tokens after a change.
@@ -22,17 +22,23 @@ export function showTokens() {
 
 function describe(title, token, name) {
   const raw = make('details', {}, make('summary', {textContent: 'The token itself'}), make('pre', {className: 'raw', id: name + '-raw'}, ...parts(token.raw)))
-  const list = make('dl', {className: 'claims'})
-  facts(list, [...Object.entries(token.header), ...Object.entries(token.claims)].map(([claim, value]) => [
-    make('span', {}, make('code', {textContent: claim}), meaning[claim] ? make('span', {className: 'quiet', textContent: ' ' + meaning[claim]}) : null),
-    make('span', {className: 'mono'}, claim === 'iat' || claim === 'exp' ? moment(value * 1000) : show(value)),
-  ]))
   return [
     make('h3', {textContent: title}),
     make('p', {className: 'left', id: name + '-left'}),
     make('progress', {id: name + '-bar', max: token.lifetime, 'aria-label': 'Time left of the ' + title.toLowerCase()}),
-    list, raw,
+    make('h4', {textContent: 'Header'}), members(token.header),
+    make('h4', {textContent: 'Claims'}), members(token.claims),
+    raw,
   ]
+}
+
+function members(values) {
+  const list = make('dl', {className: 'claims'})
+  facts(list, Object.entries(values).map(([name, value]) => [
+    make('span', {}, make('code', {textContent: name}), make('span', {className: 'quiet', textContent: ' ' + (meaning[name] ?? '')})),
+    make('span', {className: 'mono'}, name === 'iat' || name === 'exp' ? moment(value * 1000) : show(value)),
+  ]))
+  return list
 }
 
 const show = (value) => (typeof value === 'string' ? value : JSON.stringify(value))
@@ -69,8 +75,8 @@ function left(name, token) {
 
 function duration(seconds) {
   const [days, hours, minutes] = [86400, 3600, 60].map((unit) => Math.floor(seconds / unit))
-  if (days >= 2) return count(days, 'day')
-  if (hours >= 2) return count(hours, 'hour')
+  if (days) return `${count(days, 'day')} ${hours % 24} h`
+  if (hours) return `${hours} h ${minutes % 60} min`
   if (minutes) return `${minutes} min ${String(seconds % 60).padStart(2, '0')} s`
   return `${seconds} s`
 }
