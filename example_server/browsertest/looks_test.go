@@ -18,7 +18,7 @@ func (p *tab) picture(name string) {
 	if directory == "" {
 		return
 	}
-	p.script(`scrollTo(0, 0)`)
+	p.script(`scrollTo({top: 0, behavior: "instant"})`)
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
 	image, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))

@@ -38,9 +38,9 @@ func TestMain(m *testing.M) {
 
 // server is a running example server.
 type server struct {
-	url    string
-	stderr *lockedBuffer
-	pid    *os.Process
+	url     string
+	stderr  *lockedBuffer
+	process *os.Process
 }
 
 type lockedBuffer struct {
@@ -78,7 +78,7 @@ func start(t *testing.T, arguments ...string) *server {
 	})
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	require.NoError(t, err, s.stderr)
-	s.url, s.pid = strings.TrimSpace(strings.TrimPrefix(line, "listening on ")), command.Process
+	s.url, s.process = strings.TrimSpace(strings.TrimPrefix(line, "listening on ")), command.Process
 	return s
 }
 

@@ -27,7 +27,7 @@ function describe(session) {
     ['Browser or program', session.user_agent || 'unknown'],
   ])
   const end = button('End it', () => endOne(session), session.current ? 'danger' : '')
-  end.setAttribute('aria-label', session.current ? 'End this session' : `End the session of ${session.client_id} from ${session.address}`)
+  end.setAttribute('aria-label', session.current ? 'End it: this session' : `End it: the session of ${session.client_id} from ${session.address}`)
   return make('li', {'data-session': session.id},
     make('div', {className: 'heading'},
       make('h3', {}, `${session.client_id} `, make('span', {className: 'quiet', textContent: 'from ' + (session.address || 'somewhere')}),

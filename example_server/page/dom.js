@@ -96,21 +96,19 @@ export function clearErrors(form) {
 
 // confirmed asks before something that cannot be undone.
 export function confirmed(heading, text, yes) {
-  const dialog = find('confirm')
-  find('confirm-heading').textContent = heading
-  find('confirm-text').textContent = text
-  find('confirm-yes').textContent = yes
-  return new Promise((resolve) => {
-    const done = (answer) => () => {
-      resolve(answer)
-      dialog.close()
-    }
-    find('confirm-yes').onclick = done(true)
-    find('confirm-no').onclick = done(false)
-    dialog.onclose = () => resolve(false) // Escape
-    dialog.showModal()
-    find('confirm-no').focus()
-  })
+  const no = make('button', {type: 'button', id: 'confirm-no', textContent: 'No, keep it'})
+  const dialog = make('dialog', {id: 'confirm', 'aria-labelledby': 'confirm-heading', 'aria-describedby': 'confirm-text'},
+    make('h2', {id: 'confirm-heading', textContent: heading}),
+    make('p', {id: 'confirm-text', textContent: text}),
+    make('div', {className: 'row'}, no, make('button', {type: 'button', id: 'confirm-yes', className: 'danger', textContent: yes, onclick: () => dialog.close('yes')})))
+  no.addEventListener('click', () => dialog.close())
+  document.body.append(dialog)
+  dialog.showModal()
+  no.focus()
+  return new Promise((resolve) => dialog.addEventListener('close', () => { // Escape closes it, too
+    dialog.remove()
+    resolve(dialog.returnValue === 'yes')
+  }))
 }
 
 // moment is a point in time, as people of this place write it.
