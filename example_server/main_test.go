@@ -34,7 +34,7 @@ func TestEndpoints(t *testing.T) {
 	assert.Equal(t, 200, status)
 	assert.JSONEq(t, `{"account_id":null}`, body)
 
-	for path, want := range map[string]int{"/me": 401, "/admin": 401, "/healthz": 200, "/readyz": 200, "/": 404} {
+	for path, want := range map[string]int{"/me": 401, "/admin": 401, "/healthz": 200, "/readyz": 200, "/": 200, "/x": 404} {
 		status, _ := p.get(path, "")
 		assert.Equal(t, want, status, path)
 	}
