@@ -1,6 +1,6 @@
 // What users do with their own account: sessions, changes, registration, a forgotten password.
 
-import {showAdmin} from './admin.js'
+import {hideAdmin, showAdmin} from './admin.js'
 import {button, confirmed, facts, find, make, moment, onPress, onSubmit, say} from './dom.js'
 import {send} from './http.js'
 import {call, changePassword, forget} from './login.js'
@@ -48,7 +48,7 @@ async function end(path, own, message) {
     return
   }
   if (own) {
-    backToLogin(message)
+    backToLogin(message, 'good')
     return
   }
   await loadSessions()
@@ -56,10 +56,10 @@ async function end(path, own, message) {
   find('sessions-heading').focus()
 }
 
-function backToLogin(message) {
+// backToLogin forgets the login in this page, and says why.
+export function backToLogin(message, kind = '') {
   forget()
-  find('answer').hidden = true
-  say(message, 'good')
+  say(message, kind)
   find('login-heading').focus()
 }
 
@@ -78,9 +78,20 @@ onPress(find('sessions-all'), async () => {
 
 export async function loadAccount() {
   const answer = await call('GET', '/me')
-  if (answer.ok) showAccount(answer.body)
-  else say(answer.message, 'bad')
-  if (answer.ok && answer.body.groups.includes('admin')) await showAdmin(answer.body.account_id)
+  if (!answer.ok) {
+    say(answer.message, 'bad')
+    return
+  }
+  showAccount(answer.body)
+  if (answer.body.groups.includes('admin')) await showAdmin(answer.body.account_id)
+  else hideAdmin()
+}
+
+// clearAccount leaves nothing of an account in the page.
+export function clearAccount() {
+  for (const id of ['who-name', 'account-facts', 'sessions-list']) find(id).replaceChildren()
+  for (const form of find('account').querySelectorAll('form')) form.reset()
+  hideAdmin()
 }
 
 function showAccount(account) {
@@ -122,7 +133,7 @@ onSubmit('remove', async (values) => {
   const yes = await confirmed('Remove your account?', `The account ${find('who-name').textContent} and all its sessions are gone then, for good.`, 'Remove it')
   return yes ? call('DELETE', '/me', {json: values}) : {ok: true, cancelled: true}
 }, (answer) => {
-  if (!answer.cancelled) backToLogin('Your account is removed.')
+  if (!answer.cancelled) backToLogin('Your account is removed.', 'good')
 })
 
 // --- Without a login -----------------------------------------------------------------

@@ -16,10 +16,14 @@ export function make(tag, properties = {}, ...children) {
 
 // say shows what happened, and screen readers read it out. kind is 'good', 'bad' or empty.
 export function say(text, kind = '') {
-  const status = find('status')
-  status.className = 'status ' + kind
-  status.replaceChildren(...(text ? [make('p', {textContent: text})] : []))
+  find('banner').className = 'banner ' + kind
+  find('status').replaceChildren(...(text ? [make('p', {textContent: text})] : []))
 }
+
+find('dismiss').addEventListener('click', () => {
+  say('')
+  find('main').focus()
+})
 
 // onPress runs work when a button is pressed, and not again until the work is done. A busy
 // button is not disabled, because it would lose the focus.
@@ -96,7 +100,7 @@ export function clearErrors(form) {
 
 // confirmed asks before something that cannot be undone.
 export function confirmed(heading, text, yes) {
-  const no = make('button', {type: 'button', id: 'confirm-no', textContent: 'No, keep it'})
+  const no = make('button', {type: 'button', id: 'confirm-no', textContent: 'Cancel'})
   const dialog = make('dialog', {id: 'confirm', 'aria-labelledby': 'confirm-heading', 'aria-describedby': 'confirm-text'},
     make('h2', {id: 'confirm-heading', textContent: heading}),
     make('p', {id: 'confirm-text', textContent: text}),

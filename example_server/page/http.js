@@ -63,7 +63,8 @@ function explain({status, ok, body, retryAfter}) {
   if (body?.error_description) return sentence(body.error_description)
   if (body?.title) {
     // The detail of a refused value begins with the name of its field.
-    const detail = (body.detail ?? '').replace(new RegExp(`^${body.field}: `), '')
+    const name = body.field + ': '
+    const detail = body.detail?.startsWith(name) ? body.detail.slice(name.length) : body.detail
     return sentence(body.title) + (detail ? ' ' + sentence(detail) : '')
   }
   return `The server answered with status ${status}.`

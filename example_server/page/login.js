@@ -82,12 +82,12 @@ export async function restore() {
   return refreshByCookie()
 }
 
+// logOut ends the session. After a success, forget it.
 export async function logOut() {
   const inCookie = login.mode === 'cookie'
   const answer = await send('POST', base + '/revoke', {
     form: {client_id: inCookie ? cookieClient : pageClient, token: login.access.raw},
   })
-  if (answer.ok) forget()
   return answer
 }
 
@@ -122,10 +122,7 @@ function remembered() {
 export function onLogoutElsewhere(listener) {
   addEventListener('storage', (event) => {
     const gone = event.key === note ? event.newValue === null : event.key === null
-    if (gone && login.mode === 'cookie') {
-      change(none)
-      listener()
-    }
+    if (gone && login.mode === 'cookie') listener()
   })
 }
 

@@ -1,10 +1,9 @@
 // The page: it shows the login, and offers what can be done with it.
 
-import {loadAccount, loadSessions} from './account.js'
-import {hideAdmin} from './admin.js'
+import {backToLogin, clearAccount, loadAccount, loadSessions} from './account.js'
 import {find, make, onPress, onSubmit, say} from './dom.js'
 import {onAnswer} from './http.js'
-import {call, forget, logIn, login, logOut, onChange, onLogoutElsewhere, presentOld, protocol, refresh, restore} from './login.js'
+import {call, logIn, login, logOut, onChange, onLogoutElsewhere, presentOld, protocol, refresh, restore} from './login.js'
 import {showTokens, showTime} from './tokens.js'
 
 // --- What was sent -------------------------------------------------------------------
@@ -31,7 +30,9 @@ onSubmit('login', async ({keep, username, password}) => {
   if (answer.body?.error === 'invalid_grant') answer.fields = ['username', 'password']
   return answer
 }, async () => {
-  say(login.kept ? 'You are logged in.' : 'You are logged in, but the browser did not keep the cookie.', login.kept ? 'good' : 'bad')
+  if (!login.kept) say('You are logged in, but the browser did not keep the cookie.', 'bad')
+  else if (login.mode === 'cookie') say('You are logged in. A refresh right after that has shown that the browser keeps the cookie.', 'good')
+  else say('You are logged in.', 'good')
   await loadAll()
   find('tokens-heading').focus()
 })
@@ -43,23 +44,15 @@ async function loadAll() {
 
 onPress(find('logout'), async () => {
   if (login.ended) {
-    forget()
-    leave('Log in again to start another session.')
+    backToLogin('Log in again to start another session.')
     return
   }
   const answer = await logOut()
-  if (answer.ok) leave('You are logged out: the session has ended, and its tokens are refused from now on.', 'good')
+  if (answer.ok) backToLogin('You are logged out: the session has ended, and its tokens are refused from now on.', 'good')
   else say(answer.message, 'bad')
 })
 
-onLogoutElsewhere(() => leave('You have logged out in another tab.'))
-
-function leave(message, kind) {
-  hideAdmin()
-  find('answer').hidden = true
-  say(message, kind)
-  find('login-heading').focus()
-}
+onLogoutElsewhere(() => backToLogin('You have logged out in another tab.'))
 
 // --- The tokens ----------------------------------------------------------------------
 
@@ -117,8 +110,14 @@ onChange(() => {
   find('outside').hidden = inside
   find('inside').hidden = !inside
   find('who').hidden = !inside
+  find('lead').hidden = inside
   find('logout').textContent = login.ended ? 'Log in again' : 'Log out'
-  if (inside) showTokens()
+  if (inside) {
+    showTokens()
+  } else {
+    clearAccount()
+    find('answer').hidden = true
+  }
 })
 
 setInterval(() => {

@@ -75,7 +75,7 @@ function left(name, token) {
 
 function duration(seconds) {
   const [days, hours, minutes] = [86400, 3600, 60].map((unit) => Math.floor(seconds / unit))
-  if (days) return `${count(days, 'day')} ${hours % 24} h`
+  if (days) return count(days, 'day') + (hours % 24 ? ` ${hours % 24} h` : '')
   if (hours) return `${hours} h ${minutes % 60} min`
   if (minutes) return `${minutes} min ${String(seconds % 60).padStart(2, '0')} s`
   return `${seconds} s`
