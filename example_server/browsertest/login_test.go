@@ -76,6 +76,7 @@ func TestOldRefreshTokenIsReuseOnceItsSuccessorWasUsed(t *testing.T) {
 	p.says("Refused as reuse")
 	p.shows("#story", "This session has ended")
 	p.shows("#access-left", "Refused")
+	p.shows("#answer-body", `"error": "invalid_grant"`)
 	p.picture("reuse-desktop-light")
 	p.click("#call-me")
 	p.shows("#answer-status", "401")
@@ -174,6 +175,17 @@ func TestNetworkFailureLosesNothing(t *testing.T) {
 	p.click("#logout")
 	p.says("No answer came from the server.")
 	assert.True(t, p.isVisible("#inside"), "the session has not ended")
+}
+
+func TestExpiredAccessTokenIsNoEndOfTheSession(t *testing.T) {
+	p := open(t, start(t, "-access-ttl", "2s"))
+	p.logIn("page")
+	p.shows("#access-left", "Expired")
+	p.click("#call-me")
+	p.says("The access token has expired. Refresh to get a new one.")
+	p.click("#refresh")
+	p.says("generation 2")
+	assert.NotContains(t, p.text("#story"), "ended")
 }
 
 // --- Sessions ------------------------------------------------------------------------

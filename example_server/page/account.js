@@ -24,7 +24,7 @@ function describe(session) {
     ['Created', moment(session.created)],
     ['Last use', moment(session.last_refreshed)],
     ['Expires', moment(session.expires)],
-    ['Browser or program', session.user_agent || 'unknown'],
+    ['Program', session.user_agent || 'unknown'],
   ])
   const end = button('End it', () => endOne(session), session.current ? 'danger' : '')
   end.setAttribute('aria-label', session.current ? 'End it: this session' : `End it: the session of ${session.client_id} from ${session.address}`)

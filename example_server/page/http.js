@@ -11,6 +11,7 @@ export function onAnswer(listener) {
 // An answer has these members:
 //
 //   method, path, status, ok
+//   grant    the grant_type of the request, if it has one
 //   body     the JSON, or null
 //   text     the body as it came
 //   message  what went wrong, for people; empty if nothing did
@@ -24,7 +25,7 @@ export async function send(method, path, {form, json, bearer} = {}) {
     content = JSON.stringify(json)
   }
   if (bearer) headers.set('Authorization', 'Bearer ' + bearer)
-  const answer = {method, path, status: 0, ok: false, body: null, text: '', message: '', field: ''}
+  const answer = {method, path, grant: form?.grant_type ?? '', status: 0, ok: false, body: null, text: '', message: '', field: ''}
   try {
     const response = await fetch(path, {method, headers, body: content, cache: 'no-store', redirect: 'error'})
     answer.text = await response.text()

@@ -78,7 +78,7 @@ export async function logIn(keep, username, password) {
 
 // restore logs in by the cookie, after a reload. It returns null if there is none.
 export async function restore() {
-  if (!cookieClient || !remembered()) return null
+  if (!remembered()) return null
   return refreshByCookie()
 }
 
@@ -110,9 +110,10 @@ function remember(kept) {
   }
 }
 
-function remembered() {
+// remembered reports whether there should be a cookie.
+export function remembered() {
   try {
-    return localStorage.getItem(note) !== null
+    return Boolean(cookieClient) && localStorage.getItem(note) !== null
   } catch {
     return false
   }

@@ -3,14 +3,15 @@
 import {backToLogin, clearAccount, loadAccount, loadSessions} from './account.js'
 import {find, make, onPress, onSubmit, say} from './dom.js'
 import {onAnswer} from './http.js'
-import {call, logIn, login, logOut, onChange, onLogoutElsewhere, presentOld, protocol, refresh, restore} from './login.js'
+import {call, logIn, login, logOut, onChange, onLogoutElsewhere, presentOld, protocol, refresh, remembered, restore} from './login.js'
 import {showTokens, showTime} from './tokens.js'
 
 // --- What was sent -------------------------------------------------------------------
 
-onAnswer(({method, path, status, message}) => {
+onAnswer(({method, path, grant, status, message}) => {
   const entry = make('li', {},
     make('p', {}, make('span', {className: 'mono', textContent: `${method} ${path}`}), ' ', chip(status)),
+    grant ? make('p', {className: 'quiet', textContent: 'grant ' + grant}) : null,
     message ? make('p', {className: 'quiet', textContent: message}) : null)
   find('journal').prepend(entry)
   find('journal-box').hidden = false
@@ -59,6 +60,7 @@ onLogoutElsewhere(() => backToLogin('You have logged out in another tab.'))
 onPress(find('refresh'), async () => {
   const subject = login.access.claims.sub
   const answer = await refresh()
+  display(answer.ok ? null : answer)
   if (!answer.ok) {
     say(answer.message, 'bad')
     return
@@ -72,6 +74,7 @@ onPress(find('refresh'), async () => {
 
 onPress(find('present-old'), async () => {
   const answer = await presentOld()
+  display(answer.ok ? null : answer)
   const generation = login.access.claims.gen
   switch (answer.outcome) {
     case 'replayed':
@@ -90,13 +93,19 @@ onPress(find('present-old'), async () => {
 
 async function show(request) {
   const answer = await request
-  find('answer').hidden = false
+  display(answer)
+  say(answer.ok ? `${answer.path} answered with ${answer.status}.` : answer.message, answer.ok ? 'good' : 'bad')
+}
+
+// display shows an answer as it came, or none. The tokens of an answer are shown elsewhere.
+function display(answer) {
+  find('answer').hidden = !answer
+  if (!answer) return
   find('answer-request').textContent = `${answer.method} ${answer.path}`
   const status = find('answer-status')
   status.textContent = answer.status || 'no answer'
   status.className = 'chip ' + kindOf(answer.status)
   find('answer-body').textContent = answer.body ? JSON.stringify(answer.body, null, 2) : answer.text || '(empty)'
-  say(answer.ok ? `${answer.path} answered with ${answer.status}.` : answer.message, answer.ok ? 'good' : 'bad')
 }
 
 onPress(find('call-me'), () => show(call('GET', '/me')))
@@ -116,7 +125,7 @@ onChange(() => {
     showTokens()
   } else {
     clearAccount()
-    find('answer').hidden = true
+    display(null)
   }
 })
 
@@ -124,7 +133,9 @@ setInterval(() => {
   if (login.mode) showTime()
 }, 1000)
 
+find('outside').hidden = remembered() // nobody should type into a form that goes away
 const restored = await restore()
+find('outside').hidden = login.mode !== ''
 if (restored?.ok) {
   say('The cookie has logged you in again.', 'good')
   await loadAll()
