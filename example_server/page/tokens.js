@@ -84,7 +84,7 @@ function duration(seconds) {
 // story says what the server would do with the refresh tokens now.
 function story() {
   const {access, previous, mode} = login
-  if (login.ended) return 'This session has ended. Its tokens are refused, by every endpoint and from this moment on.'
+  if (login.ended) return 'This session has ended. Its tokens are refused from this moment on, wherever they are used.'
   if (mode === 'cookie') {
     return login.kept
       ? 'The page keeps the access token in memory only. A reload loses it, and the cookie gets a new one.'
