@@ -84,10 +84,10 @@ func TestExpiredAccessTokenIsReplaced(t *testing.T) {
 	assert.NotEqual(t, before, p.text("#generation"))
 }
 
-// TestTabsShareTheCookie: tabs that refresh at once all stay logged in, and a logout in one is
-// a logout in all.
+// TestTabsShareTheCookie: tabs that refresh at once all stay logged in, though this server
+// forgives no second use, because they share a lock. A logout in one is a logout in all.
 func TestTabsShareTheCookie(t *testing.T) {
-	first := open(t, start(t, "-reuse-interval", "10s"))
+	first := open(t, start(t, "-reuse-interval", "0", "-lost-reply-window", "0"))
 	first.logIn("cookie")
 	second := first.another()
 	second.says("The cookie has logged you in again.")

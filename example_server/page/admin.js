@@ -31,7 +31,7 @@ async function load(after) {
   if (!answer.ok) return answer
   const list = find('admin-list')
   if (!after) list.replaceChildren()
-  list.append(...answer.body.accounts.map(describe))
+  for (const account of answer.body.accounts) add(account, 'append')
   if (!list.children.length) list.append(make('li', {className: 'quiet', textContent: 'No account begins like that.'}))
   search.next = answer.body.next ?? ''
   find('admin-more').hidden = !search.next
@@ -55,9 +55,18 @@ onSubmit('admin-create', ({groups, ...values}) => {
   return call('POST', '/admin/accounts', {json})
 }, (answer, form) => {
   form.reset()
-  find('admin-list').prepend(describe(answer.body))
+  add(answer.body, 'prepend')
   say(`The account ${answer.body.name} is made.`, 'good')
 })
+
+// add puts an account into the list, in place of what stands there of it.
+function add(account, where) {
+  const list = find('admin-list')
+  for (const item of [...list.children]) {
+    if (!item.dataset.account || item.dataset.account === account.name) item.remove()
+  }
+  list[where](describe(account))
+}
 
 // --- One account ---------------------------------------------------------------------
 
