@@ -70,7 +70,7 @@ func TestErrorsHideUserInfo(t *testing.T) {
 		"mongodb://hunter1:hunter2@hunter3/hunter4@127.0.0.1:1/db",
 		"mongodb://hunter1:hunter2@hunter3/hunter4?hunter5@127.0.0.1:1/db",
 		"mongodb://hunter1:hunter2:hunter3@127.0.0.1:1/db",
-		"mongodb://hunter1:hunter2#hunter3@127.0.0.1:1/db",
+		"mongodb://hunter1:hunter2#hunter3@127.0.0.1:1/db?timeoutMS=200&serverSelectionTimeoutMS=200",
 		"mongodb+srv://hunter1:hunter2/hunter3@no.invalid/db",
 		"mongodb+srv://hunter1:hunter2@127.0.0.1:1/db",
 		"bolt:mongodb://hunter1:hunter2@127.0.0.1:1/db",

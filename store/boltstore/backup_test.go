@@ -3,6 +3,7 @@ package boltstore_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -15,8 +16,8 @@ import (
 	"github.com/oauthsv/oauthsv/store"
 )
 
-// TestBackupUnderLoad copies a file while 64 writers write. Each copy opens without damage
-// and holds every write that succeeded before.
+// TestBackupUnderLoad copies a file while 64 writers write. At least one write succeeds between any
+// two parts of a copy. Each copy opens without damage and holds every write that succeeded before.
 func TestBackupUnderLoad(t *testing.T) {
 	directory := t.TempDir()
 	backend := open(t, filepath.Join(directory, "test.db"))
@@ -38,12 +39,15 @@ func TestBackupUnderLoad(t *testing.T) {
 				}))
 				answered[i].Store(generation)
 				assert.NoError(t, backend.Create(t.Context(), writersAccount(i, n)))
+				if n >= 10 {
+					assert.NoError(t, backend.Delete(t.Context(), writersAccount(i, n-10).ID))
+				}
 			}
 		})
 	}
 	defer all.Wait()
 	defer stop.Store(true)
-	for round := range 15 {
+	for round := range 4 {
 		var before [writers]int64
 		for i := range writers {
 			before[i] = answered[i].Load()
@@ -51,7 +55,12 @@ func TestBackupUnderLoad(t *testing.T) {
 		path := filepath.Join(directory, fmt.Sprint("copy-", round))
 		file, err := os.Create(path)
 		require.NoError(t, err)
-		n, err := backend.WriteTo(file)
+		n, err := backend.WriteTo(changingWriter{file, func() {
+			assert.NoError(t, backend.Update(t.Context(), account(0).ID, func(a *store.Account) error {
+				a.Sessions[0].Generation++
+				return nil
+			}))
+		}})
 		require.NoError(t, err)
 		info, err := file.Stat()
 		require.NoError(t, err)
@@ -81,6 +90,17 @@ func writersAccount(writer, n int) *store.Account {
 	made.Name = fmt.Sprint(made.Name, "-", n)
 	made.EmailKey = made.Name
 	return made
+}
+
+// changingWriter calls change before each write.
+type changingWriter struct {
+	to     io.Writer
+	change func()
+}
+
+func (w changingWriter) Write(p []byte) (int, error) {
+	w.change()
+	return w.to.Write(p)
 }
 
 type badWriter struct{ err error }

@@ -56,6 +56,7 @@ func TestClosedIsUnavailable(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
 	content := filled(t, 500)
 	bolt := func(change func(*bbolt.Tx) error) func(*testing.T, string) {
 		return func(t *testing.T, path string) {

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	avoidDisk()
 	os.Exit(m.Run())
 }
 

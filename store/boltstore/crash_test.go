@@ -105,9 +105,9 @@ func crashRecord(writer, key int) string { return fmt.Sprintf("record-%d-%d", wr
 // TestKillLosesNothing kills a process that writes, with SIGKILL at random moments. Then it
 // looks for each write that succeeded. All kills are over one file.
 //
-// OAUTHSV_TEST_KILLS is how many kills there are, 12 by default.
+// OAUTHSV_TEST_KILLS is how many kills there are, 5 by default.
 func TestKillLosesNothing(t *testing.T) {
-	kills := number(t, "OAUTHSV_TEST_KILLS", 12)
+	kills := number(t, "OAUTHSV_TEST_KILLS", 5)
 	directory := t.TempDir()
 	path := filepath.Join(directory, "test.db")
 	random := rand.New(rand.NewPCG(7, 8))

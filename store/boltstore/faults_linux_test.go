@@ -66,6 +66,7 @@ func publicDirectory(t *testing.T) string {
 // TestFaultRefusesToOpen: Open says in one sentence what is wrong with which file. After the
 // repair it finds everything that was written.
 func TestFaultRefusesToOpen(t *testing.T) {
+	t.Parallel()
 	chmod := func(t *testing.T, path string, mode os.FileMode) { require.NoError(t, os.Chmod(path, mode)) }
 	asUser := func(t *testing.T, path string) string { return childSays(t, "open unprivileged", path) }
 	here := func(t *testing.T, path string) string {
@@ -116,6 +117,7 @@ func TestFaultRefusesToOpen(t *testing.T) {
 		}, []string{"in use by another process"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			path := filepath.Join(publicDirectory(t), "test.db")
 			fill(t, path, faultAccounts)
 			repair := test.damage(t, path)
@@ -184,6 +186,7 @@ func hold(t *testing.T, path string) (release func(kill bool)) {
 
 // TestFaultWhileOpen: a fault that comes later is met by the calls that need what is broken.
 func TestFaultWhileOpen(t *testing.T) {
+	t.Parallel()
 	t.Run("read-only", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "test.db")
 		fill(t, path, faultAccounts)
