@@ -16,12 +16,12 @@ import (
 	"github.com/oauthsv/oauthsv/store"
 )
 
-// TestBackupUnderLoad copies a file while 64 writers write. At least one write succeeds between any
+// TestBackupUnderLoad copies a file while 16 writers write. At least one write succeeds between any
 // two parts of a copy. Each copy opens without damage and holds every write that succeeded before.
 func TestBackupUnderLoad(t *testing.T) {
 	directory := t.TempDir()
 	backend := open(t, filepath.Join(directory, "test.db"))
-	const writers = 64
+	const writers = 16
 	var answered [writers]atomic.Int64 // the generation of the writer's session
 	var stop atomic.Bool
 	var all sync.WaitGroup
