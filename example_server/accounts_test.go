@@ -115,6 +115,7 @@ func jsonLines[T any](t *testing.T, output string) (values []T) {
 
 // TestAccountsCommands lives the life of an account, by commands alone.
 func TestAccountsCommands(t *testing.T) {
+	t.Parallel()
 	const first, second = "plum engine corner", "velvet harbour ladder"
 	eachAdministered(t, func(t *testing.T, a *administered) {
 		added := a.accounts(first+"\n", "add", "Ada", "Ada@example.org", "editors", "readers")
@@ -229,6 +230,7 @@ func TestAccountsCommands(t *testing.T) {
 
 // TestForgottenRootPassword: whoever can read the file can come in again.
 func TestForgottenRootPassword(t *testing.T) {
+	t.Parallel()
 	eachAdministered(t, func(t *testing.T, a *administered) {
 		a.accounts("violet cabinet thunder\r\n", "passwd", "root")
 		a.server(func(p *process) {
@@ -242,6 +244,7 @@ func TestForgottenRootPassword(t *testing.T) {
 
 // TestCommandsSayThatTheFileIsInUse, and what to do.
 func TestCommandsSayThatTheFileIsInUse(t *testing.T) {
+	t.Parallel()
 	directory := t.TempDir()
 	p := start(t, directory)
 	for _, arguments := range [][]string{{"accounts", "list"}, {"backup", "copy.db"}} {

@@ -90,6 +90,7 @@ func TestKill(t *testing.T) {
 // TestShutdownFinishesRequests: logins take a while; those in flight when the
 // signal comes are answered, and the exit status is 0.
 func TestShutdownFinishesRequests(t *testing.T) {
+	t.Parallel()
 	for _, signal := range []os.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		p := start(t, t.TempDir())
 		const logins = 8
@@ -113,6 +114,7 @@ func TestShutdownFinishesRequests(t *testing.T) {
 }
 
 func TestRefusesToStart(t *testing.T) {
+	t.Parallel()
 	directory := t.TempDir()
 	write := func(name, content string) string {
 		path := filepath.Join(directory, name)
@@ -150,7 +152,7 @@ func TestRefusesToStart(t *testing.T) {
 		"bad root e-mail":    {[]string{"-root-email", "root", "-store", "memory:"}, `-root-email "root"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			command := command(t.TempDir(), nil, test.arguments...)
+			command := command(t.TempDir(), []string{"OAUTHSV_ADDR=127.0.0.1:0"}, test.arguments...)
 			var stdout, stderr bytes.Buffer
 			command.Stdout, command.Stderr = &stdout, &stderr
 			require.Error(t, command.Run())

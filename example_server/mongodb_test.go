@@ -17,6 +17,7 @@ import (
 
 // TestTwoProcesses: two servers over one database are one service.
 func TestTwoProcesses(t *testing.T) {
+	t.Parallel()
 	uri, directory := mongotest.URI(t), t.TempDir() // which holds the key file of both
 	one, two := start(t, directory, "-store", uri), start(t, directory, "-store", uri)
 	assert.Contains(t, one.stderr.String(), "same key file")
@@ -78,6 +79,7 @@ func TestKillOverMongoDB(t *testing.T) {
 }
 
 func TestUnreachableMongoDB(t *testing.T) {
+	t.Parallel()
 	for _, uri := range []string{
 		"mongodb://127.0.0.1:1/oauthsv", "mongodb://user:hunter2@127.0.0.1:1/", "mongodb+srv:///x",
 	} {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -79,7 +80,7 @@ func command(directory string, environment []string, arguments ...string) *exec.
 // start runs the server until it listens.
 func start(t *testing.T, directory string, arguments ...string) *process {
 	t.Helper()
-	if !strings.Contains(strings.Join(arguments, " "), "-addr") {
+	if !slices.Contains(arguments, "-addr") {
 		arguments = append(arguments, "-addr", "127.0.0.1:0", "-issuer", "http://127.0.0.1")
 	}
 	return startCommand(t, command(directory, nil, arguments...))

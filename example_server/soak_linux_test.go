@@ -39,6 +39,7 @@ type soakSample struct {
 //
 // OAUTHSV_TEST_SOAK is how long the load lasts, 6 seconds by default.
 func TestSoakStaysFlat(t *testing.T) {
+	t.Parallel()
 	length := duration(t, "OAUTHSV_TEST_SOAK", 6*time.Second)
 	directory := t.TempDir()
 	path := filepath.Join(directory, "oauthsv.db")

@@ -20,6 +20,7 @@ func open(t testing.TB, uri string) *mongostore.Store {
 }
 
 func TestBackend(t *testing.T) {
+	t.Parallel()
 	storetest.Test(t, func(t *testing.T) store.Backend { return open(t, mongotest.URI(t)) })
 }
 

@@ -74,6 +74,7 @@ func TestOpenIsIdempotent(t *testing.T) {
 }
 
 func TestForeignIndexesAreReported(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		collection string
 		index      mongo.IndexModel
@@ -181,6 +182,7 @@ func TestOpenRefusesURI(t *testing.T) {
 // TestUnreachable checks an address where nobody listens, and one where somebody listens but
 // never answers.
 func TestUnreachable(t *testing.T) {
+	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	silent := listener.Addr().String()

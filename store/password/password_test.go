@@ -141,30 +141,6 @@ func TestOverload(t *testing.T) {
 	assert.NoError(t, err, "the turns came back")
 }
 
-// TestWaitingHonoursContext checks callers that wait while a long hash has the only turn. One
-// leaves when its context ends, and a later one gets the turn.
-func TestWaitingHonoursContext(t *testing.T) {
-	hasher := newHasher(t, password.Config{Memory: 64 * 1024, Iterations: 8, MaxMemory: 64 * 1024, Budget: 64 * 1024})
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	var all sync.WaitGroup
-	for range 2 {
-		all.Go(func() {
-			_, err := hasher.Hash(t.Context(), "secret")
-			assert.NoError(t, err)
-		})
-	}
-	for {
-		_, err := hasher.Hash(ctx, "secret")
-		if err != nil {
-			assert.ErrorIs(t, err, context.Canceled)
-			break
-		}
-		runtime.Gosched() // the others have not begun
-	}
-	all.Wait()
-}
-
 // TestVerifyLooksUpInItsTurn checks that nothing is looked up for a caller who gets no turn.
 func TestVerifyLooksUpInItsTurn(t *testing.T) {
 	hasher := newHasher(t, password.Config{Memory: 8, Iterations: 1, MaxMemory: 8, Budget: 8, MaxWaiting: 1})
