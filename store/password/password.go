@@ -113,12 +113,12 @@ type Config struct {
 
 // Hasher hashes and verifies passwords. It is safe for concurrent use.
 type Hasher struct {
-	config    Config
-	budget    *semaphore.Weighted // in KiB
-	minWeight int64               // each hash takes this much of the budget or more, so that cores bound it too
-	counters  counters
-	old       storedHash   // Config.OldHash, or nil
-	usual     atomic.Int64 // how long a new hash takes, in nanoseconds; 0 before the first
+	config   Config
+	cores    int64               // how many hashes may run at once
+	budget   *semaphore.Weighted // in KiB, times cores: a core's part of it is a whole number then
+	counters counters
+	old      storedHash   // Config.OldHash, or nil
+	usual    atomic.Int64 // how long a new hash takes, in nanoseconds; 0 before the first
 }
 
 const (
@@ -169,10 +169,10 @@ func New(config Config) (*Hasher, error) {
 		return nil, fmt.Errorf("password: configuration: %s", strings.Join(problems, "; "))
 	}
 	return &Hasher{
-		old:       old,
-		config:    config,
-		budget:    semaphore.NewWeighted(int64(config.Budget)),
-		minWeight: (int64(config.Budget) + int64(cores) - 1) / int64(cores),
+		old:    old,
+		config: config,
+		cores:  int64(cores),
+		budget: semaphore.NewWeighted(int64(config.Budget) * int64(cores)),
 	}, nil
 }
 
@@ -297,8 +297,10 @@ func (h *Hasher) newHash(password string) *phc {
 
 // waitForTurn waits until a hash of this much memory, in KiB, may run.
 func (h *Hasher) waitForTurn(ctx context.Context, memory uint32) (release func(), err error) {
-	// A scrypt hash of MaxMemory needs a little more than that for its ends.
-	weight := min(max(int64(memory), h.minWeight), int64(h.config.Budget))
+	// Each hash takes at least a core's part of the budget, so that cores bound it too. A scrypt
+	// hash of MaxMemory needs a little more than that for its ends.
+	budget := int64(h.config.Budget)
+	weight := max(min(int64(memory), budget)*h.cores, budget)
 	if !h.budget.TryAcquire(weight) {
 		if err := h.wait(ctx, weight); err != nil {
 			return nil, err

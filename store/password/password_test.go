@@ -2,16 +2,17 @@ package password_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/argon2"
 
 	"github.com/oauthsv/oauthsv/store/password"
 )
@@ -65,6 +66,19 @@ func TestVerifyTellsOutdatedCosts(t *testing.T) {
 	_, outdated, err := old.Verify(t.Context(), "secret", stored(hash))
 	require.NoError(t, err)
 	assert.False(t, outdated)
+
+	for _, test := range []struct {
+		salt, key int
+		outdated  bool
+	}{{16, 32, false}, {15, 32, true}, {17, 32, true}, {16, 31, true}, {16, 33, true}} {
+		salt := make([]byte, test.salt)
+		key := argon2.IDKey([]byte("secret"), salt, 1, 8, 1, uint32(test.key))
+		encode := base64.RawStdEncoding.EncodeToString
+		match, outdated, err := old.Verify(t.Context(), "secret", stored("$argon2id$v=19$m=8,t=1,p=1$"+encode(salt)+"$"+encode(key)))
+		require.NoError(t, err)
+		assert.True(t, match)
+		assert.Equal(t, test.outdated, outdated, "%+v", test)
+	}
 }
 
 func TestEmptyHashMatchesNothing(t *testing.T) {
@@ -204,31 +218,52 @@ func TestVerifyBiggerHash(t *testing.T) {
 	all.Wait()
 }
 
-// TestHashingLeavesACore checks that one hash fewer runs at once than there are cores.
+// TestHashingLeavesACore counts how many hashes run at once: one fewer than there are cores, or as
+// many as the budget has room for. As many others as MaxWaiting says wait, and the next is refused.
 func TestHashingLeavesACore(t *testing.T) {
-	for _, cores := range []int{1, 2, 4} {
-		before := runtime.GOMAXPROCS(cores)
-		hasher := newHasher(t, cheap)
+	for _, test := range []struct {
+		cores   int
+		config  password.Config
+		running int
+	}{
+		{1, cheap, 1},
+		{2, cheap, 1},
+		{3, cheap, 2},
+		{4, cheap, 3},
+		{8, cheap, 7},
+		{10, password.Config{Memory: 8, MaxMemory: 8, Budget: 80}, 9},
+		{4, password.Config{Memory: 8, MaxMemory: 8, Budget: 16}, 2},
+		{8, password.Config{Memory: 64 * 1024}, 4},
+		{8, password.Config{Memory: 64*1024 + 1}, 3},
+		{8, password.Config{Memory: 64*1024 + 1, MaxMemory: 320 * 1024}, 4},
+	} {
+		before := runtime.GOMAXPROCS(test.cores)
+		hasher := newHasher(t, test.config)
 		runtime.GOMAXPROCS(before)
-		var running, most atomic.Int64
+		waiting := 128 * max(1, test.cores-1)
+		leave := make(chan struct{})
+		away := errors.New("the database is away")
+		find := func() (string, error) {
+			<-leave
+			return "", away // which costs no hash
+		}
 		var all sync.WaitGroup
-		for range 32 {
+		for range test.running + waiting {
 			all.Go(func() {
-				_, _, err := hasher.Verify(t.Context(), "secret", func() (string, error) {
-					now := running.Add(1)
-					for seen := most.Load(); now > seen && !most.CompareAndSwap(seen, now); seen = most.Load() {
-					}
-					for range 100 {
-						runtime.Gosched()
-					}
-					running.Add(-1)
-					return "", nil
-				})
-				assert.NoError(t, err)
+				_, _, err := hasher.Verify(t.Context(), "secret", find)
+				assert.Equal(t, away, err)
 			})
 		}
+		counts := hasher.Counts()
+		for counts.Running+counts.Waiting+counts.Refused < int64(test.running+waiting) {
+			runtime.Gosched()
+			counts = hasher.Counts()
+		}
+		assert.EqualValues(t, test.running, counts.Running, "%+v", test)
+		_, err := hasher.Hash(t.Context(), "secret")
+		assert.ErrorIs(t, err, password.ErrOverloaded, "%+v", test)
+		close(leave)
 		all.Wait()
-		assert.LessOrEqual(t, most.Load(), int64(max(1, cores-1)), "%d cores", cores)
 	}
 }
 
@@ -238,6 +273,96 @@ func TestConfigurationErrorsNameEachField(t *testing.T) {
 	})
 	for _, field := range []string{"Memory", "MaxMemory", "Budget", "MaxWaiting", "MaxBcryptCost", "MaxPBKDF2Iterations", "OldHash"} {
 		assert.ErrorContains(t, err, field)
+	}
+}
+
+// TestConfigurationBounds has the last value of each field that is taken, and the first that is
+// refused.
+func TestConfigurationBounds(t *testing.T) {
+	for _, test := range []struct {
+		config password.Config
+		wrong  string // a field, or empty if the configuration is right
+	}{
+		{password.Config{Memory: 8}, ""},
+		{password.Config{Memory: 7}, "Memory is 7"},
+		{password.Config{Memory: 24, Parallelism: 3}, ""},
+		{password.Config{Memory: 23, Parallelism: 3}, "Memory is 23"},
+		{password.Config{Memory: 32, MaxMemory: 32}, ""},
+		{password.Config{Memory: 32, MaxMemory: 31}, "MaxMemory (31)"},
+		{password.Config{Iterations: 3, MaxIterations: 3}, ""},
+		{password.Config{Iterations: 3, MaxIterations: 2}, "MaxIterations (2)"},
+		{password.Config{Parallelism: 3, MaxParallelism: 3}, ""},
+		{password.Config{Parallelism: 3, MaxParallelism: 2}, "MaxParallelism (2)"},
+		{password.Config{Memory: 200_000, Iterations: 17, Parallelism: 17}, ""}, // the maxima are as high by default
+		{password.Config{MaxMemory: 300_000}, ""},                               // the budget too
+		{password.Config{Memory: 8, MaxMemory: 64, Budget: 64}, ""},
+		{password.Config{Memory: 8, MaxMemory: 64, Budget: 63}, "Budget is 63"},
+		{password.Config{MaxBcryptCost: 4}, ""},
+		{password.Config{MaxBcryptCost: 3}, "MaxBcryptCost is 3"},
+		{password.Config{MaxBcryptCost: 31}, ""},
+		{password.Config{MaxBcryptCost: 32}, "MaxBcryptCost is 32"},
+		{password.Config{MaxPBKDF2Iterations: 1}, ""},
+		{password.Config{MaxPBKDF2Iterations: -1}, "MaxPBKDF2Iterations is -1"},
+		{password.Config{MaxWaiting: 1}, ""},
+		{password.Config{MaxWaiting: -1}, "MaxWaiting is -1"},
+	} {
+		_, err := password.New(test.config)
+		if test.wrong == "" {
+			assert.NoError(t, err, "%+v", test.config)
+		} else {
+			assert.ErrorContains(t, err, test.wrong)
+		}
+	}
+}
+
+// TestBoundsOfStoredHashes has the last length and the last cost that is taken, and the first
+// that is refused. The costs are those of a Config that says nothing.
+func TestBoundsOfStoredHashes(t *testing.T) {
+	hasher := newHasher(t, password.Config{})
+	bytes := func(n int) string { return base64.RawStdEncoding.EncodeToString(make([]byte, n)) }
+	argon2id := func(costs string, salt, key int) string {
+		return "$argon2id$v=19$" + costs + "$" + bytes(salt) + "$" + bytes(key)
+	}
+	bcrypt := func(cost string) string { return "$2b$" + cost + "$" + strings.Repeat("a", 53) }
+	pbkdf2 := func(iterations string) string {
+		return "pbkdf2_sha1$" + iterations + "$salt$6EQztTp6bFzr1qcQc7i2VXwee4o="
+	}
+	const cheap = "m=8,t=1,p=1"
+	for hash, want := range map[string]error{
+		argon2id(cheap, 7, 32):                  password.ErrHash,
+		argon2id(cheap, 8, 32):                  nil,
+		argon2id(cheap, 48, 32):                 nil,
+		argon2id(cheap, 49, 32):                 password.ErrHash,
+		argon2id(cheap, 16, 15):                 password.ErrHash,
+		argon2id(cheap, 16, 16):                 nil,
+		argon2id(cheap, 16, 64):                 nil,
+		argon2id(cheap, 16, 65):                 password.ErrHash,
+		argon2id("m=23,t=1,p=3", 16, 32):        password.ErrHash,
+		argon2id("m=24,t=1,p=3", 16, 32):        nil,
+		argon2id("m=131072,t=16,p=16", 16, 32):  nil,
+		argon2id("m=131073,t=16,p=16", 16, 32):  password.ErrTooCostly,
+		argon2id("m=131072,t=17,p=16", 16, 32):  password.ErrTooCostly,
+		argon2id("m=131072,t=16,p=17", 16, 32):  password.ErrTooCostly,
+		bcrypt("14"):                            nil,
+		bcrypt("15"):                            password.ErrTooCostly,
+		pbkdf2("5000000"):                       nil,
+		pbkdf2("5000001"):                       password.ErrTooCostly,
+		"$scrypt$ln=17,r=8,p=1$AA$" + bytes(16): nil,
+		"$scrypt$ln=17,r=8,p=1$AA$" + bytes(15): password.ErrHash,
+		"$scrypt$ln=17,r=8,p=1$AA$" + bytes(64): nil,
+		"$scrypt$ln=17,r=8,p=1$AA$" + bytes(65): password.ErrHash,
+		"$scrypt$ln=17,r=9,p=1$AA$" + bytes(16): password.ErrTooCostly,
+		"scrypt$2$salt$8$1$" + bytes(33):        nil,
+		"scrypt$1$salt$8$1$" + bytes(33):        password.ErrHash,
+		"scrypt$131072$salt$8$1$" + bytes(33):   nil,
+		"scrypt$262144$salt$8$1$" + bytes(33):   password.ErrTooCostly,
+		"":                                      nil, // no password at all
+	} {
+		if want == nil {
+			assert.NoError(t, hasher.Check(hash), hash)
+		} else {
+			assert.ErrorIs(t, hasher.Check(hash), want, hash)
+		}
 	}
 }
 

@@ -35,6 +35,28 @@ func TestFailedLoginLacksTheRestOfANewHash(t *testing.T) {
 	assert.Zero(t, h.lacking(1, time.Second))
 }
 
+// TestHashSaysWhatMemoryItNeeds: the budget counts on it.
+func TestHashSaysWhatMemoryItNeeds(t *testing.T) {
+	const argonKey, scryptKey = "$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc", "$iuYV0a7tlA0/CnwmInoT1f3TItS+TwjP7tZH8ubt9Oc"
+	h, err := New(Config{})
+	require.NoError(t, err)
+	for _, text := range []string{
+		"$argon2id$v=19$m=2048,t=1,p=1$c29tZXNhbHQ" + argonKey,
+		"$argon2id-sha224$v=19$m=2048,t=1,p=2$c29tZXNhbHQ" + argonKey,
+		"$scrypt$ln=11,r=8,p=1$c29tZXNhbHQ" + scryptKey, // all parts share the memory of one
+		"$scrypt$ln=10,r=8,p=16$c29tZXNhbHQ" + scryptKey,
+		"$scrypt$ln=1,r=4,p=4096$c29tZXNhbHQ" + scryptKey, // it begins and ends with 128 bytes for each r and p
+	} {
+		hash, err := h.config.parse(text)
+		require.NoError(t, err, text)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		require.False(t, hash.matches("guess"))
+		runtime.ReadMemStats(&after)
+		assert.InEpsilon(t, (after.TotalAlloc-before.TotalAlloc)/1024, hash.needs(), 0.05, text)
+	}
+}
+
 // TestFailedLoginOfCheapHashIsToppedUp takes the memory of a hash for its work.
 func TestFailedLoginOfCheapHashIsToppedUp(t *testing.T) {
 	h, err := New(Config{Memory: 4096, Iterations: 2})
