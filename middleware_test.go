@@ -235,6 +235,7 @@ func TestNoTokenOutlivesItsSession(t *testing.T) {
 		k := newKit(t, middlewaretest.Config{Backend: backend, Store: func(c *store.Config) {
 			c.RefreshTTL, c.SessionTTL = time.Hour, 90*time.Minute
 		}})
+		login := k.Now()
 		first := k.login()
 		k.Sleep(15*time.Minute - 1)
 		assert.Equal(t, 200, k.get("/protected", first.AccessToken).status)
@@ -246,6 +247,22 @@ func TestNoTokenOutlivesItsSession(t *testing.T) {
 		k.Sleep(20*time.Minute + 500*time.Millisecond) // 79 minutes and a half second
 		third := k.mustRefresh(second.RefreshToken)
 		assert.Equal(t, int64(10*60+59), third.ExpiresIn, "not beyond the session's end")
+		for _, test := range []struct {
+			response        grant.Response
+			access, refresh time.Duration // after the login
+		}{
+			{first, 15 * time.Minute, time.Hour},
+			{second, 74 * time.Minute, 90 * time.Minute},
+			{third, 90 * time.Minute, 90 * time.Minute},
+		} {
+			for token, after := range map[string]time.Duration{
+				test.response.AccessToken: test.access, test.response.RefreshToken: test.refresh,
+			} {
+				claims, err := k.Issuer.VerifyForRevocation(token) // it ignores the clock
+				require.NoError(t, err)
+				assert.Equal(t, login.Add(after), claims.Expiry.UTC(), "what others see, who do not ask the store")
+			}
+		}
 		k.Sleep(10*time.Minute + 59*time.Second + 500*time.Millisecond - 1)
 		assert.Equal(t, 200, k.get("/protected", third.AccessToken).status)
 		k.Sleep(1)

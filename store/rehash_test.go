@@ -47,7 +47,8 @@ func (h *replacingHasher) Verify(ctx context.Context, pass string, stored func()
 }
 
 // TestLoginLooksAgain checks an account that gets another hash just after a login has
-// verified the old one. The new hash decides.
+// verified the old one. The new hash decides, and stays: an outdated hash is not replaced if
+// the password is no longer that of the account, or the account is disabled.
 func TestLoginLooksAgain(t *testing.T) {
 	for name, test := range map[string]struct {
 		meanwhile func(*kit, store.ID) error
@@ -68,11 +69,13 @@ func TestLoginLooksAgain(t *testing.T) {
 				}
 				hasher, err := password.New(costs)
 				require.NoError(t, err)
+				var left *store.Account // what the other call has left
 				once := false
 				k := newKit(t, store.Config{Backend: old.backend, Passwords: &replacingHasher{hasher, func() {
 					if !once {
 						once = true
 						assert.NoError(t, test.meanwhile(old, account.ID))
+						left, _ = old.FindByID(context.Background(), account.ID)
 					}
 				}}})
 				approved := 0
@@ -84,6 +87,8 @@ func TestLoginLooksAgain(t *testing.T) {
 				if test.want == nil {
 					assert.Equal(t, 1, approved, "asked once")
 					assert.Len(t, k.find(t, account.ID).Sessions, 1)
+				} else if left != nil {
+					assert.Equal(t, left, k.find(t, account.ID))
 				}
 			})
 		}

@@ -39,6 +39,7 @@ func TestRotationTable(t *testing.T) {
 		"current late":                         {presented: 3, after: time.Hour, want: rotates},
 		"current used":                         {presented: 3, after: time.Hour, used: true, want: rotates},
 		"current, strict":                      {config: strict, presented: 3, want: rotates},
+		"current, clock went back":             {presented: 3, after: -time.Hour, want: rotates},
 		"proven at once":                       {presented: 2, want: replays},
 		"proven at once, used":                 {presented: 2, used: true, want: replays},
 		"proven at the end of the interval":    {presented: 2, after: 10 * time.Second, used: true, want: replays},
@@ -52,6 +53,7 @@ func TestRotationTable(t *testing.T) {
 		"proven at once, strict":               {config: strict, presented: 2, want: isReuse},
 		"proven, strict, clock went back":      {config: strict, presented: 2, after: -time.Hour, want: isReuse},
 		"proven, strict but for the reply":     {config: store.Config{ReuseInterval: store.Off}, presented: 2, want: recovers},
+		"same, clock went back":                {config: store.Config{ReuseInterval: store.Off}, presented: 2, after: -time.Hour, want: recovers},
 		"same, used":                           {config: store.Config{ReuseInterval: store.Off}, presented: 2, used: true, want: isReuse},
 		"two before at once":                   {presented: 1, want: isReuse},
 		"two before, clock went back":          {presented: 1, after: -time.Hour, want: isReuse},
@@ -59,6 +61,7 @@ func TestRotationTable(t *testing.T) {
 		"from before the first":                {presented: 0, want: isReuse},
 		"recovered, current":                   {recovered: true, presented: 4, want: rotates},
 		"recovered, current, used":             {recovered: true, presented: 4, after: time.Hour, used: true, want: rotates},
+		"recovered, current, clock went back":  {recovered: true, presented: 4, after: -time.Minute, want: rotates},
 		"recovered, proven at once":            {recovered: true, presented: 2, want: replays},
 		"recovered, proven in the interval":    {recovered: true, presented: 2, after: 10 * time.Second, used: true, want: replays},
 		"recovered, proven late":               {recovered: true, presented: 2, after: time.Hour, want: recovers},
@@ -98,6 +101,10 @@ func TestRotationTable(t *testing.T) {
 			require.Equal(t, k.now, before.Issued())
 
 			k.now = k.now.Add(test.after)
+			issued := k.now // if the clock went back, no time has passed
+			if before.Issued().After(issued) {
+				issued = before.Issued()
+			}
 			ref.Generation = test.presented
 			state, err := k.RefreshSession(t.Context(), ref, store.Lifetimes{})
 			after := before
@@ -109,9 +116,9 @@ func TestRotationTable(t *testing.T) {
 				assert.Equal(t, before.Generation, after.Proven())
 				assert.Equal(t, before.Generation+1, after.Generation)
 				assert.False(t, after.Used)
-				assert.Equal(t, k.now, after.Rotated)
-				assert.Equal(t, k.now, after.Issued())
-				assert.Equal(t, k.now.Add(30*24*time.Hour), after.Expires)
+				assert.Equal(t, issued, after.Rotated)
+				assert.Equal(t, issued, after.Issued())
+				assert.Equal(t, issued.Add(30*24*time.Hour), after.Expires)
 				assert.Equal(t, after, state.Session)
 			case recovers:
 				// This works any number of times within the window, with a new generation each time.
@@ -126,12 +133,13 @@ func TestRotationTable(t *testing.T) {
 					assert.False(t, after.Used)
 					assert.Equal(t, before.Rotated, after.Rotated)
 					assert.Equal(t, before.Expires, after.Expires, "nothing slides")
-					assert.Equal(t, k.now, after.Issued())
+					assert.Equal(t, issued, after.Issued())
 					assert.Equal(t, after, state.Session)
 					if test.config.LostReplyWindow != 0 {
 						break
 					}
-					k.now = k.now.Add(11 * time.Second)
+					k.now = issued.Add(11 * time.Second)
+					issued = k.now
 					state, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{})
 				}
 			case replays:
@@ -279,13 +287,21 @@ func TestLostRepliesChangeNothingTwice(t *testing.T) {
 	state, err := k.RefreshSession(ctx, ref, store.Lifetimes{})
 	require.NoError(t, err)
 	assert.Equal(t, int64(2), state.Session.Generation)
-	assert.False(t, state.Replayed)
+	assert.False(t, state.Replayed || state.Recovered)
 	assert.Equal(t, int64(2), k.session(t, ref).Generation)
 
 	_, err = k.RefreshSession(ctx, ref, store.Lifetimes{})
 	assert.ErrorIs(t, err, store.ErrRefreshReused)
 	ref = k.login(t, account)
 	require.NoError(t, k.EndSession(ctx, account.ID, ref.SessionID))
+	forgiving := newKit(t, store.Config{Backend: k.backend, ReuseInterval: store.Off})
+	ref = forgiving.login(t, account)
+	for _, recovered := range []bool{false, true} {
+		state, err = forgiving.RefreshSession(ctx, ref, store.Lifetimes{})
+		require.NoError(t, err)
+		assert.Equal(t, recovered, state.Recovered)
+	}
+	assert.Equal(t, int64(3), k.session(t, ref).Generation)
 	require.NoError(t, k.changePassword(ctx, account.ID, secret, newSecret))
 	require.NoError(t, k.SetPassword(ctx, account.ID, newSecret))
 	require.NoError(t, k.AddToGroup(ctx, account.ID, "g"))

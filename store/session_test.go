@@ -66,38 +66,65 @@ func TestSessionBound(t *testing.T) {
 	assert.Len(t, k.find(t, account.ID).Sessions, 3)
 }
 
-func TestSessionExpiry(t *testing.T) {
-	config := store.Config{RefreshTTL: 10 * time.Hour, SessionTTL: 24 * time.Hour}
-	k := newKit(t, config)
-	k.now = epoch.Add(500 * time.Millisecond)
-	ref := k.login(t, k.create(t, "ada"))
-	assert.Equal(t, epoch.Add(10*time.Hour), k.session(t, ref).Expires, "whole seconds, never later")
-
-	for hours := 8; hours <= 16; hours += 8 {
-		k.now = epoch.Add(time.Duration(hours) * time.Hour)
-		state, err := k.RefreshSession(t.Context(), ref, store.Lifetimes{})
-		require.NoError(t, err)
-		ref.Generation++
-		want := k.now.Add(10 * time.Hour)
-		if end := epoch.Add(24 * time.Hour); want.After(end) {
-			want = end
-		}
-		assert.Equal(t, want, state.Session.Expires)
+// TestSessionEndsAtTheEarlierOfItsTwoEnds: the refresh TTL after its last refresh, or the session
+// TTL after its login. It is alive up to its last moment.
+func TestSessionEndsAtTheEarlierOfItsTwoEnds(t *testing.T) {
+	const day = 24 * time.Hour
+	hours := store.Config{RefreshTTL: 10 * time.Hour, SessionTTL: 24 * time.Hour}
+	for name, test := range map[string]struct {
+		config    store.Config
+		lifetimes store.Lifetimes
+		refreshes []time.Duration // after the login
+		end       time.Duration   // after the login
+	}{
+		"default, never refreshed":  {end: 30 * day},
+		"default, refreshed":        {refreshes: []time.Duration{29 * day}, end: 59 * day},
+		"default, to the last":      {refreshes: []time.Duration{29 * day, 58 * day, 87 * day}, end: 90 * day},
+		"never refreshed":           {config: hours, end: 10 * time.Hour},
+		"refreshed":                 {config: hours, refreshes: []time.Duration{8 * time.Hour}, end: 18 * time.Hour},
+		"both at once":              {config: hours, refreshes: []time.Duration{8 * time.Hour, 14 * time.Hour}, end: 24 * time.Hour},
+		"to the last":               {config: hours, refreshes: []time.Duration{8 * time.Hour, 16 * time.Hour}, end: 24 * time.Hour},
+		"no session TTL":            {store.Config{RefreshTTL: 10 * time.Hour, SessionTTL: store.Off}, store.Lifetimes{}, []time.Duration{9 * time.Hour, 18 * time.Hour}, 28 * time.Hour},
+		"refresh TTL of a client":   {hours, store.Lifetimes{Refresh: 20 * time.Hour}, []time.Duration{3 * time.Hour}, 23 * time.Hour},
+		"session TTL of a client":   {hours, store.Lifetimes{Session: 12 * time.Hour}, []time.Duration{3 * time.Hour}, 12 * time.Hour},
+		"client has no session TTL": {hours, store.Lifetimes{Session: store.Off}, []time.Duration{9 * time.Hour, 18 * time.Hour}, 28 * time.Hour},
+		"shorter than one refresh":  {store.Config{}, store.Lifetimes{Refresh: time.Hour, Session: time.Minute}, nil, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newKit(t, test.config)
+			k.now = epoch.Add(500 * time.Millisecond) // a session ends at a whole second, never later
+			account := k.create(t, "ada")
+			state, err := k.StartSession(t.Context(), account, store.NewSession{ClientID: "app", Lifetimes: test.lifetimes})
+			require.NoError(t, err)
+			ref := store.SessionRef{AccountID: account.ID, SessionID: state.Session.ID, Generation: 1}
+			for _, after := range test.refreshes {
+				k.now = epoch.Add(500*time.Millisecond + after)
+				state, err = k.RefreshSession(t.Context(), ref, test.lifetimes)
+				require.NoError(t, err)
+				ref.Generation++
+			}
+			end := epoch.Add(test.end)
+			assert.Equal(t, end, state.Session.Expires)
+			assert.Equal(t, end, k.session(t, ref).Expires)
+			k.now = end.Add(-time.Millisecond)
+			require.NoError(t, k.authenticate(t, ref))
+			sessions, err := k.Sessions(t.Context(), ref.AccountID)
+			require.NoError(t, err)
+			assert.Len(t, sessions, 1)
+			k.now = end
+			assert.ErrorIs(t, k.authenticate(t, ref), store.ErrSessionEnded)
+			_, err = k.RefreshSession(t.Context(), ref, test.lifetimes)
+			assert.ErrorIs(t, err, store.ErrSessionEnded)
+			sessions, err = k.Sessions(t.Context(), ref.AccountID)
+			require.NoError(t, err)
+			assert.Empty(t, sessions)
+		})
 	}
-	k.now = epoch.Add(24*time.Hour - time.Millisecond)
-	_, err := k.FindBySession(t.Context(), ref)
-	require.NoError(t, err)
-	k.now = epoch.Add(24 * time.Hour)
-	_, err = k.FindBySession(t.Context(), ref)
-	assert.ErrorIs(t, err, store.ErrSessionEnded)
-	_, err = k.RefreshSession(t.Context(), ref, store.Lifetimes{})
-	assert.ErrorIs(t, err, store.ErrSessionEnded)
-	sessions, err := k.Sessions(t.Context(), ref.AccountID)
-	require.NoError(t, err)
-	assert.Empty(t, sessions)
+}
 
+func TestSessionWithoutEndLivesAsLongAsItIsRefreshed(t *testing.T) {
 	endless := newKit(t, store.Config{RefreshTTL: time.Hour, SessionTTL: store.Off})
-	ref = endless.login(t, endless.create(t, "ada"))
+	ref := endless.login(t, endless.create(t, "ada"))
 	for range 5000 {
 		endless.now = endless.now.Add(59 * time.Minute)
 		_, err := endless.RefreshSession(t.Context(), ref, store.Lifetimes{})
