@@ -249,12 +249,3 @@ func TestWeakRootPasswordIsWarnedOf(t *testing.T) {
 	_, err = k.VerifyPassword(t.Context(), "root", "short")
 	assert.NoError(t, err)
 }
-
-func TestConfigurationErrorsNameEachField(t *testing.T) {
-	_, err := store.NewAccounts(store.Config{
-		RefreshTTL: time.Millisecond, SessionTTL: time.Millisecond, ReuseInterval: time.Hour, MaxSessions: -1,
-	})
-	for _, field := range []string{"Backend", "RefreshTTL", "SessionTTL", "ReuseInterval", "MaxSessions"} {
-		assert.ErrorContains(t, err, field)
-	}
-}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -240,22 +241,52 @@ func TestCacheGraceIsForOutagesOnly(t *testing.T) {
 	assert.ErrorIs(t, k.authenticate(t, ref), store.ErrDisabled)
 }
 
-// TestCacheOthersContext checks that a caller who gives up does not fail the others.
-func TestCacheOthersContext(t *testing.T) {
-	k, backend, ref := newCached(t, store.Config{})
-	hold := make(chan struct{})
-	backend.hold.Store(&hold)
-	ctx, cancel := context.WithCancel(t.Context())
-	first := make(chan error)
-	go func() { _, err := k.FindBySession(ctx, ref); first <- err }()
-	<-backend.held
-	backend.hold.Store(nil)
-	second := make(chan error)
-	go func() { second <- k.authenticate(t, ref) }()
-	cancel()
-	close(hold)
-	<-first
-	assert.NoError(t, <-second)
+// obedientBackend reads once hold is closed, unless the context of the caller ends before.
+type obedientBackend struct {
+	store.Backend
+	hold chan struct{}
+}
+
+func (b *obedientBackend) FindByID(ctx context.Context, id store.ID) (*store.Account, error) {
+	if b.hold != nil {
+		select {
+		case <-b.hold:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return b.Backend.FindByID(ctx, id)
+}
+
+// TestCallerWhoGivesUpFailsNoOther: two callers share a read, and the one who began it leaves.
+func TestCallerWhoGivesUpFailsNoOther(t *testing.T) {
+	for name, giveUp := range map[string]func(context.Context) (context.Context, context.CancelFunc){
+		"hangs up": context.WithCancel,
+		"is out of time": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, time.Second)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				backend := &obedientBackend{Backend: memstore.New()}
+				k := newKit(t, store.Config{Backend: backend, CacheTTL: cacheTTL})
+				ref := k.login(t, k.create(t, "ada"))
+				backend.hold = make(chan struct{})
+				ctx, cancel := giveUp(t.Context())
+				first, other := make(chan error, 1), make(chan error, 1)
+				go func() { first <- second(k.FindBySession(ctx, ref)) }()
+				synctest.Wait()
+				go func() { other <- k.authenticate(t, ref) }()
+				synctest.Wait()
+				time.Sleep(time.Second)
+				cancel()
+				assert.ErrorIs(t, <-first, ctx.Err())
+				synctest.Wait()
+				close(backend.hold)
+				assert.NoError(t, <-other)
+			})
+		})
+	}
 }
 
 // TestCacheJoinsNoReadFromBeforeALogin: a read begins, then the account logs in at another

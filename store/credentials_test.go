@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/memstore"
 )
 
 // withPassword are the calls that ask for the current password.
@@ -136,4 +137,33 @@ func TestRemovedAccountIsGone(t *testing.T) {
 	_, err := k.FindBySession(t.Context(), ref)
 	assert.ErrorIs(t, err, store.ErrNotFound)
 	k.create(t, "ada") // the name and the e-mail are free
+}
+
+// TestRemovalIsTriedThreeTimes: the account is disabled after the first step, so its owner could not
+// try again. An outage that lasts ends the call all the same.
+func TestRemovalIsTriedThreeTimes(t *testing.T) {
+	for _, method := range []string{"Update", "Delete"} {
+		for failures := 1; failures <= 3; failures++ {
+			backend := &failingBackend{Backend: memstore.New()}
+			k := newLifeKit(t, store.Config{Backend: backend})
+			account := k.create(t, "ada")
+			failed := 0
+			backend.fail = func(called string) bool {
+				if called != method || failed == failures {
+					return false
+				}
+				failed++
+				return true
+			}
+			err := k.RemoveWithPassword(t.Context(), account.ID, secret)
+			assert.Equal(t, failures, failed)
+			if failures == 3 {
+				assert.ErrorIs(t, err, store.ErrUnavailable)
+				assert.Equal(t, method == "Delete", k.backendFind(t, account.ID).Disabled)
+			} else {
+				require.NoError(t, err)
+				assert.ErrorIs(t, second(k.FindByID(t.Context(), account.ID)), store.ErrNotFound)
+			}
+		}
+	}
 }

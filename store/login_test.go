@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -184,4 +185,56 @@ func (shortHasher) Hash(_ context.Context, pass string) (string, error) {
 func (shortHasher) Verify(_ context.Context, pass string, stored func() (string, error)) (bool, bool, error) {
 	hash, err := stored()
 	return hash == "hash of "+pass, false, err
+}
+
+// silentHasher calls every password right, and does not ask for the stored hash.
+type silentHasher struct{ shortHasher }
+
+func (silentHasher) Verify(context.Context, string, func() (string, error)) (bool, bool, error) {
+	return true, false, nil
+}
+
+func TestHasherThatAsksForNoHashLetsNobodyIn(t *testing.T) {
+	k := newKit(t, store.Config{Passwords: silentHasher{}})
+	account := k.create(t, "ada")
+	_, err := k.VerifyPassword(t.Context(), "ada", secret)
+	assert.ErrorIs(t, err, store.ErrUnavailable)
+	assert.ErrorIs(t, k.changePassword(t.Context(), account.ID, secret, newSecret), store.ErrUnavailable)
+}
+
+// TestLoginIsUnfamiliarWithoutLiveSessionLikeIt: the owner is told of a login from a client or a
+// network that no live session has.
+func TestLoginIsUnfamiliarWithoutLiveSessionLikeIt(t *testing.T) {
+	k := newLifeKit(t, store.Config{RefreshTTL: time.Hour})
+	k.create(t, "ada")
+	for _, login := range []struct {
+		what, client, address string
+		after                 time.Duration
+		unfamiliar            bool
+	}{
+		{"first", "web", "192.0.2.1", 0, true},
+		{"the same again", "web", "192.0.2.1", 0, false},
+		{"another client", "app", "192.0.2.1", 0, true},
+		{"another address", "web", "192.0.2.2", 0, true},
+		{"another network", "web", "2001:db8:0:1::1", 0, true},
+		{"the same network", "web", "2001:db8:0:1::2", 0, false},
+		{"at the last moment of its session", "web", "192.0.2.1", time.Hour - time.Millisecond, false},
+		{"after all earlier sessions", "app", "192.0.2.1", time.Millisecond, true},
+	} {
+		k.now = k.now.Add(login.after)
+		state, err := k.Login(t.Context(), store.Login{
+			Username: "ada", Password: secret, Address: login.address,
+			Session: store.NewSession{ClientID: login.client, Address: login.address, UserAgent: "Firefox"},
+		})
+		require.NoError(t, err)
+		assert.Equal(t, login.unfamiliar, state.Unfamiliar, login.what)
+		if !login.unfamiliar {
+			assert.Empty(t, k.take(), login.what)
+			continue
+		}
+		assert.Equal(t, store.Mail{
+			Kind: store.MailNewLogin, To: "ada@example.org", Account: "ada", Time: k.now,
+			Address: login.address, ClientID: login.client, UserAgent: "Firefox",
+		}, k.mail(t, store.MailNewLogin), login.what)
+	}
 }

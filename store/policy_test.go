@@ -180,14 +180,6 @@ func TestPasswordPolicyAsksRefuseLast(t *testing.T) {
 	}
 }
 
-func TestPasswordPolicyProblems(t *testing.T) {
-	for length, good := range map[int]bool{-1: false, 0: true, 7: false, 8: true, 256: true, 257: false} {
-		policy := PasswordPolicy{MinLength: length}
-		policy.setDefaults()
-		assert.Equal(t, good, len(policy.problems()) == 0, "%d", length)
-	}
-}
-
 // TestCommonPasswordsAreUsable checks the form of the list, on which the look-up rests.
 func TestCommonPasswordsAreUsable(t *testing.T) {
 	assert.Less(t, len(commonPasswordsFile), 40_000)

@@ -44,15 +44,16 @@ func TestPrepareName(t *testing.T) {
 
 func TestPrepareEmail(t *testing.T) {
 	for input, want := range map[string]string{
-		"ada@example.org":        "ada@example.org",
-		"Ada.L+x@EXAMPLE.Org":    "ada.l+x@example.org",
-		"root@localhost":         "root@localhost",
-		"a@B\u00dccher.example":  "a@xn--bcher-kva.example",
-		"a@bu\u0308cher.example": "a@xn--bcher-kva.example",
-		"\u00c9@example.org":     "\u00e9@example.org",
-		"E\u0301@example.org":    "\u00e9@example.org",
-		`"a b"@example.org`:      `"a b"@example.org`,
-		`"a@b"@example.org`:      `"a@b"@example.org`,
+		"ada@example.org":                         "ada@example.org",
+		"Ada.L+x@EXAMPLE.Org":                     "ada.l+x@example.org",
+		"root@localhost":                          "root@localhost",
+		"a@B\u00dccher.example":                   "a@xn--bcher-kva.example",
+		"a@bu\u0308cher.example":                  "a@xn--bcher-kva.example",
+		"\u00c9@example.org":                      "\u00e9@example.org",
+		"E\u0301@example.org":                     "\u00e9@example.org",
+		`"a b"@example.org`:                       `"a b"@example.org`,
+		`"a@b"@example.org`:                       `"a@b"@example.org`,
+		strings.Repeat("x", 242) + "@example.org": strings.Repeat("x", 242) + "@example.org", // 254 bytes
 	} {
 		got, err := store.PrepareEmail(input)
 		if assert.NoError(t, err, "%q", input) {
@@ -64,9 +65,53 @@ func TestPrepareEmail(t *testing.T) {
 		"ada@example.org (Ada)", "ada@example.org, b@example.org", " ada@example.org", "ada@example.org\n",
 		"ada\u037e@example.org", "ada@[127.0.0.1]", "ada@ex ample.org", "ada@a..b", "ada@.example.org", "ada@example.org.", "a@b_c.org", "\xff@example.org",
 		strings.Repeat("x", 243) + "@example.org",
+		strings.Repeat("x", 238) + "@b\u00fccher.example", // 254 bytes, and 260 in ASCII
 	} {
 		_, err := store.PrepareEmail(input)
 		assert.ErrorIs(t, err, store.ErrInvalid, "%q", input)
+	}
+}
+
+// TestLongestValuesAreTaken checks the last length of a password, a hash, a phone number and a group
+// that is taken, and the first that is refused.
+func TestLongestValuesAreTaken(t *testing.T) {
+	k := newKit(t, store.Config{Passwords: &plainHasher{}})
+	fiveCharacters := "\U0001f600\U0001f9ea\U0001f338\U0001f680\U0001f4a7" // of 4 bytes each
+	longest := strings.Repeat(fiveCharacters, 51) + "\U0001f600"
+	require.Len(t, longest, 1024)
+	for name, test := range map[string]struct {
+		taken, refused store.NewAccount
+		field          string
+	}{
+		"password": {store.NewAccount{Password: longest}, store.NewAccount{Password: longest + "x"}, "password"},
+		"hash": {
+			store.NewAccount{PasswordHash: "!" + strings.Repeat("~", 1023)},
+			store.NewAccount{PasswordHash: strings.Repeat("~", 1025)}, "password",
+		},
+		"characters of a hash": {store.NewAccount{PasswordHash: "!~"}, store.NewAccount{PasswordHash: "! ~"}, "password"},
+		"phone": {
+			store.NewAccount{Phone: strings.Repeat("0", 32), NoPassword: true},
+			store.NewAccount{Phone: strings.Repeat("0", 33), NoPassword: true}, "phone",
+		},
+		"group": {
+			store.NewAccount{Groups: []string{strings.Repeat("g", 64)}, NoPassword: true},
+			store.NewAccount{Groups: []string{strings.Repeat("g", 65)}, NoPassword: true}, "group",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.taken.Name, test.taken.Email = store.NewID().Hex(), store.NewID().Hex()+"@example.org"
+			account, err := k.Create(t.Context(), test.taken)
+			require.NoError(t, err)
+			if test.taken.Password != "" {
+				_, err := k.VerifyPassword(t.Context(), account.Name, test.taken.Password)
+				assert.NoError(t, err)
+			}
+			test.refused.Name, test.refused.Email = "x", "x@example.org"
+			_, err = k.Create(t.Context(), test.refused)
+			var invalid *store.InvalidError
+			require.ErrorAs(t, err, &invalid)
+			assert.Equal(t, test.field, invalid.Field)
+		})
 	}
 }
 
@@ -111,6 +156,15 @@ func TestParseID(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestSubjectThatIsNoIDIsNoAccount(t *testing.T) {
+	id := store.NewID()
+	ref, err := store.ParseSessionRef(id.Hex(), "sid", 7)
+	require.NoError(t, err)
+	assert.Equal(t, store.SessionRef{AccountID: id, SessionID: "sid", Generation: 7}, ref)
+	_, err = store.ParseSessionRef("service@example.org", "sid", 7)
+	assert.ErrorIs(t, err, store.ErrNotFound)
 }
 
 // BenchmarkParseID parses the subject of a token, as each request does.

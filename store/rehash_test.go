@@ -159,16 +159,26 @@ func TestStartSessionNeedsFreshProof(t *testing.T) {
 // TestHashThatNeverRestsIsAnOutage: two processes with different costs may replace each
 // other's hash at each login. The right password is not called wrong for that, nor counted.
 func TestHashThatNeverRestsIsAnOutage(t *testing.T) {
-	old := newKit(t, store.Config{})
-	account := old.create(t, "ada")
-	hasher, err := password.New(password.Config{Memory: 8, Iterations: 1})
-	require.NoError(t, err)
-	k := newKit(t, store.Config{Backend: old.backend, Passwords: &replacingHasher{hasher, func() {
-		assert.NoError(t, old.SetPassword(context.Background(), account.ID, secret))
-	}}})
-	for range 12 {
-		_, err = k.Login(t.Context(), store.Login{Username: "ada", Password: secret, Session: store.NewSession{ClientID: "app"}})
-		assert.ErrorIs(t, err, store.ErrUnavailable)
-		assert.NotErrorIs(t, err, store.ErrCredentials)
+	for _, outdated := range []bool{false, true} {
+		old := newKit(t, store.Config{})
+		account := old.create(t, "ada")
+		costs := password.Config{Memory: 8, Iterations: 1}
+		if outdated {
+			costs.Iterations = 2
+		}
+		hasher, err := password.New(costs)
+		require.NoError(t, err)
+		k := newKit(t, store.Config{Backend: old.backend, Passwords: &replacingHasher{hasher, func() {
+			assert.NoError(t, old.SetPassword(context.Background(), account.ID, secret))
+		}}})
+		for range 12 {
+			_, err = k.Login(t.Context(), store.Login{Username: "ada", Password: secret, Session: store.NewSession{ClientID: "app"}})
+			assert.ErrorIs(t, err, store.ErrUnavailable)
+			assert.NotErrorIs(t, err, store.ErrCredentials)
+			err = k.changePassword(t.Context(), account.ID, secret, newSecret)
+			assert.ErrorIs(t, err, store.ErrUnavailable)
+			assert.NotErrorIs(t, err, store.ErrCredentials)
+		}
+		assert.Empty(t, k.find(t, account.ID).Sessions)
 	}
 }
