@@ -161,19 +161,20 @@ func TestCacheStillMarks(t *testing.T) {
 }
 
 func TestCacheAsksOnceForAll(t *testing.T) {
-	k, backend, ref := newCached(t, store.Config{})
-	hold := make(chan struct{})
-	backend.hold.Store(&hold)
-	reads := backend.reads.Load()
-	var all sync.WaitGroup
-	for range 32 {
-		all.Go(func() { assert.NoError(t, k.authenticate(t, ref)) })
-	}
-	<-backend.held
-	backend.hold.Store(nil)
-	close(hold)
-	all.Wait()
-	assert.Less(t, backend.reads.Load()-reads, int64(32))
+	synctest.Test(t, func(t *testing.T) {
+		k, backend, ref := newCached(t, store.Config{})
+		hold := make(chan struct{})
+		backend.hold.Store(&hold)
+		reads := backend.reads.Load()
+		var all sync.WaitGroup
+		for range 32 {
+			all.Go(func() { assert.NoError(t, k.authenticate(t, ref)) })
+		}
+		synctest.Wait() // one of them reads, and the others wait for it
+		close(hold)
+		all.Wait()
+		assert.Equal(t, reads+1, backend.reads.Load())
+	})
 }
 
 // TestCacheStoresNoReadFromBeforeAWrite checks a read that finds the session alive and
@@ -292,22 +293,24 @@ func TestCallerWhoGivesUpFailsNoOther(t *testing.T) {
 // TestCacheJoinsNoReadFromBeforeALogin: a read begins, then the account logs in at another
 // process, then the new token comes. The old read must not refuse it.
 func TestCacheJoinsNoReadFromBeforeALogin(t *testing.T) {
-	k, backend, ref := newCached(t, store.Config{})
-	other := newKit(t, store.Config{Backend: backend.Backend})
-	hold := make(chan struct{})
-	backend.hold.Store(&hold)
-	first := make(chan error)
-	go func() { first <- k.authenticate(t, ref) }()
-	<-backend.held
-	backend.hold.Store(nil)
-	fresh := other.login(t, other.find(t, ref.AccountID))
-	require.NoError(t, other.AddToGroup(t.Context(), ref.AccountID, "g"))
-	second := make(chan error)
-	go func() { second <- k.authenticate(t, fresh) }()
-	account, err := k.FindBySessionFresh(t.Context(), ref, nil)
-	require.NoError(t, err)
-	assert.True(t, account.InGroup("g"), "a fresh look joins nobody")
-	close(hold)
-	assert.NoError(t, <-first)
-	assert.NoError(t, <-second)
+	synctest.Test(t, func(t *testing.T) {
+		k, backend, ref := newCached(t, store.Config{})
+		other := newKit(t, store.Config{Backend: backend.Backend})
+		hold := make(chan struct{})
+		backend.hold.Store(&hold)
+		first, second := make(chan error), make(chan error)
+		go func() { first <- k.authenticate(t, ref) }()
+		synctest.Wait()
+		backend.hold.Store(nil)
+		fresh := other.login(t, other.find(t, ref.AccountID))
+		require.NoError(t, other.AddToGroup(t.Context(), ref.AccountID, "g"))
+		go func() { second <- k.authenticate(t, fresh) }()
+		synctest.Wait() // it waits for the read of the first
+		account, err := k.FindBySessionFresh(t.Context(), ref, nil)
+		require.NoError(t, err)
+		assert.True(t, account.InGroup("g"), "a fresh look joins nobody")
+		close(hold)
+		assert.NoError(t, <-first)
+		assert.NoError(t, <-second)
+	})
 }
