@@ -261,3 +261,33 @@ func (b *expiringBackend) UpdateRecord(ctx context.Context, key string, now time
 		return err
 	})
 }
+
+// TestWaitsDouble from the first to the longest, after the free failures.
+func TestWaitsDouble(t *testing.T) {
+	const s, m = time.Second, time.Minute
+	for _, test := range []struct {
+		throttle store.Throttle
+		free     int
+		waits    []time.Duration
+	}{
+		{store.Throttle{}, 10, []time.Duration{s, 2 * s, 4 * s, 8 * s, 16 * s, 32 * s, 64 * s, 128 * s, 256 * s, 512 * s, 15 * m, 15 * m}},
+		{store.Throttle{FreeFailures: 2, FirstWait: 3 * s, MaxWait: 10 * s}, 2, []time.Duration{3 * s, 6 * s, 10 * s, 10 * s}},
+		{store.Throttle{FreeFailures: 1, FirstWait: m, MaxWait: m}, 1, []time.Duration{m, m}},
+		{store.Throttle{FreeFailures: 1, FirstWait: s, MaxWait: 4 * s}, 1, []time.Duration{s, 2 * s, 4 * s, 4 * s}},
+	} {
+		k := newThrottled(t, test.throttle)
+		for range test.free - 1 {
+			require.ErrorIs(t, k.login("ada", "guess", ""), store.ErrCredentials)
+		}
+		for _, wait := range test.waits {
+			require.ErrorIs(t, k.login("ada", "guess", ""), store.ErrCredentials)
+			var throttled *store.ThrottledError
+			require.ErrorAs(t, k.login("ada", secret, ""), &throttled)
+			assert.Equal(t, wait, throttled.RetryAfter)
+			k.now = k.now.Add(wait - time.Millisecond)
+			require.ErrorAs(t, k.login("ada", secret, ""), &throttled)
+			assert.Equal(t, time.Millisecond, throttled.RetryAfter)
+			k.now = k.now.Add(time.Millisecond)
+		}
+	}
+}

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,13 +20,15 @@ type plan struct {
 	slow string
 	// outside are packages whose tests run if those of the package itself have noticed nothing.
 	outside []string
+	// nested is a module below the package whose tests run in the same way.
+	nested string
 }
 
 var plans = map[string]plan{
 	"tokens":                    {slow: "RandomSecrets|CacheChangesNoResult|NeverWaitsLong|ExposedKeyFile", outside: []string{"middleware", "grant", "."}},
 	"store":                     {outside: []string{"store/memstore", "grant", "grant/selfservice", "grant/admin", "middleware", "."}},
 	"store/boltstore":           {slow: "NoReadGoesBack|Damage|Kill|Upgrade|FlippedBit|FullDisk|UnderLoad|Format"},
-	"store/mail":                {},
+	"store/mail":                {nested: "store/mail/smtptest"},
 	"store/memstore":            {outside: []string{"store"}},
 	"store/mongostore":          {slow: "TestUnreachable"},
 	"store/password":            {slow: "WaitingHonoursContext", outside: []string{"store", "store/transfer"}},
@@ -38,6 +42,7 @@ var plans = map[string]plan{
 }
 
 const (
+	module     = "github.com/oauthsv/oauthsv"
 	envGo      = "OAUTHSV_MUTANTS_GO"
 	envPackage = "OAUTHSV_MUTANTS_PACKAGE"
 	envTop     = "OAUTHSV_MUTANTS_TOP"
@@ -60,7 +65,10 @@ func runTests(arguments []string) int {
 		test := append(arguments[:at+2:at+2], "-count=1", "./"+name) // without those below
 		command := realGo(append(test, paths(plan.outside)...)...)
 		command.Stdout, command.Stderr = os.Stdout, os.Stderr
-		return status(command.Run())
+		if code := status(command.Run()); code != 0 || plan.nested == "" {
+			return code
+		}
+		return status(coverNested(plan.nested, name, arguments[at+1]))
 	}
 	if readFormer(os.Getenv(envAgain), os.Getenv(envTop), name).noticed(workTree()) {
 		return 1
@@ -71,10 +79,44 @@ func runTests(arguments []string) int {
 			return code
 		}
 	}
-	if code := noticed(append(test, "./"+name)); code != 0 || len(plan.outside) == 0 {
+	if code := noticed(append(test, "./"+name)); code != 0 {
 		return code
 	}
+	if plan.nested != "" {
+		if code := noticed(slices.Concat([]string{"-C", plan.nested}, test, []string{"."})); code != 0 {
+			return code
+		}
+	}
+	if len(plan.outside) == 0 {
+		return 0
+	}
 	return noticed(append(test, paths(plan.outside)...))
+}
+
+// coverNested adds what the tests of a nested module cover of the package to the profile.
+func coverNested(nested, name, profile string) error {
+	more, err := os.CreateTemp("", "cover")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(more.Name())
+	defer more.Close()
+	command := realGo("-C", nested, "test", "-count=1", "-coverpkg="+module+"/"+name, "-coverprofile="+more.Name(), ".")
+	command.Stdout, command.Stderr = os.Stdout, os.Stderr
+	if err := command.Run(); err != nil {
+		return err
+	}
+	covered, err := io.ReadAll(more)
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(profile, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, lines, _ := bytes.Cut(covered, []byte("\n")) // without the mode
+	_, err = file.Write(lines)
+	return errors.Join(err, file.Close())
 }
 
 // noticed returns 0 if the tests have noticed nothing.
