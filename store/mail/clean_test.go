@@ -1,6 +1,8 @@
 package mail_test
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"unicode"
@@ -36,6 +38,7 @@ func TestValuesOfRequestsAreCleaned(t *testing.T) {
 		"mail address":     {"write to a@evil.example", "write to a@evil[.]example"},
 		"encoded word":     {"=?utf-8?q?a=0ABcc?=", "= ?utf-8?q?a=0ABcc?="},
 		"template actions": {"{{.Code}}", "{{[.]Code}}"},
+		"dot at the end":   {"evil.", "evil."},
 		"too long":         {strings.Repeat("ä", 101), strings.Repeat("ä", 99) + "…"},
 		"just fits":        {strings.Repeat("ä", 100), strings.Repeat("ä", 100)},
 		"far too long":     {strings.Repeat("x", 1<<20), strings.Repeat("x", 99) + "…"},
@@ -61,6 +64,24 @@ func TestNameIsNoLinkInMailToStrangers(t *testing.T) {
 		toStranger := kind == store.MailRegistration || kind == store.MailEmailChange
 		assert.Equal(t, !toStranger, strings.Contains(message.Text, "evil.example"), kind)
 		assert.Equal(t, toStranger, strings.Contains(message.Text, "evil[.]example"), kind)
+	}
+}
+
+// TestLogsHideWhateverMayBeASecret: a code of 4 characters is hidden, wherever a Sender repeats it. A
+// shorter one would tear words apart, and so show what it is.
+func TestLogsHideWhateverMayBeASecret(t *testing.T) {
+	for code, shows := range map[string]string{"7Q2X": "no [hidden], no[hidden]no", "7Q2": "no 7Q2, no7Q2no"} {
+		log := new(logged)
+		sender := &memory{answer: func(context.Context, mail.Message) error {
+			return fmt.Errorf("%w: no %s, no%sno", mail.ErrRejected, code, code)
+		}}
+		queue, err := mail.NewQueue(mail.Config{Sender: sender, Logger: log.logger()})
+		require.NoError(t, err)
+		m := sample(store.MailPasswordReset)
+		m.Code = code
+		require.NoError(t, queue.Enqueue(ready(m)))
+		closeQueue(t, queue)
+		assert.EqualError(t, log.find("mail_failed"), "mail: rejected: "+shows)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/oauthsv/oauthsv/store"
@@ -116,7 +117,7 @@ func panicPlace() string {
 	panicking := false
 	for {
 		frame, more := frames.Next()
-		inRuntime := len(frame.Function) > 8 && frame.Function[:8] == "runtime."
+		inRuntime := strings.HasPrefix(frame.Function, "runtime.")
 		if panicking && !inRuntime {
 			return fmt.Sprintf("%s:%d", frame.Function, frame.Line)
 		}

@@ -418,6 +418,100 @@ func TestManyCallersLoseNothing(t *testing.T) {
 	assert.Zero(t, counts.Waiting)
 }
 
+func TestBoundsOfTheConfiguration(t *testing.T) {
+	for _, test := range []struct {
+		field         string
+		taken, refuse mail.Config
+	}{
+		{"Size", mail.Config{Size: 1}, mail.Config{Size: -1}},
+		{"Workers", mail.Config{Workers: 1}, mail.Config{Workers: -1}},
+		{"Timeout", mail.Config{Timeout: 1}, mail.Config{Timeout: -1}},
+		{"FirstWait", mail.Config{FirstWait: 1}, mail.Config{FirstWait: -1}},
+		{"MaxWait", mail.Config{MaxWait: 1}, mail.Config{MaxWait: -1}},
+		{"GiveUp", mail.Config{GiveUp: 1}, mail.Config{GiveUp: -1}},
+		{"Service", mail.Config{Service: strings.Repeat("ä", 100)}, mail.Config{Service: strings.Repeat("ä", 101)}},
+	} {
+		t.Run(test.field, func(t *testing.T) {
+			test.taken.Sender, test.refuse.Sender = new(memory), new(memory)
+			queue, err := mail.NewQueue(test.taken)
+			require.NoError(t, err)
+			closeQueue(t, queue)
+			_, err = mail.NewQueue(test.refuse)
+			assert.ErrorContains(t, err, test.field)
+		})
+	}
+}
+
+// TestZeroMeansTheDocumentedDefault: tries for half an hour, with waits from 5 seconds to 5 minutes,
+// and each try may take a minute. There are 2 workers and room for 1,000 mails.
+func TestZeroMeansTheDocumentedDefault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var tries []time.Duration
+		queue, _ := newQueue(t, mail.Config{Sender: &memory{answer: func(context.Context, mail.Message) error {
+			tries = append(tries, time.Since(start)/time.Second)
+			return errDown
+		}}})
+		require.NoError(t, queue.Enqueue(ready(sample(store.MailNewLogin))))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		assert.Equal(t, []time.Duration{0, 5, 15, 35, 75, 155, 315, 615, 915, 1215, 1515}, tries)
+		closeQueue(t, queue)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		var begun atomic.Int64
+		queue, _ := newQueue(t, mail.Config{GiveUp: time.Second, Sender: &memory{answer: func(ctx context.Context, _ mail.Message) error {
+			begun.Add(1)
+			<-ctx.Done()
+			return ctx.Err()
+		}}})
+		for range 1000 {
+			require.NoError(t, queue.Enqueue(ready(sample(store.MailNewLogin))))
+		}
+		require.ErrorIs(t, queue.Enqueue(ready(sample(store.MailNewLogin))), mail.ErrFull)
+		time.Sleep(time.Minute - time.Nanosecond)
+		synctest.Wait()
+		assert.Equal(t, int64(2), begun.Load())
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		assert.Equal(t, int64(4), begun.Load())
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.Error(t, queue.Close(ended))
+	})
+}
+
+// TestRoomForWaitingMailsIsBounded: a mail that finds no room to wait is given up.
+func TestRoomForWaitingMailsIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sender := &memory{answer: func(context.Context, mail.Message) error { return errDown }}
+		queue, _ := newQueue(t, mail.Config{Sender: sender, Size: 2, Workers: 1, FirstWait: 10 * time.Minute})
+		for range 3 {
+			require.NoError(t, queue.Enqueue(ready(sample(store.MailNewLogin))))
+			synctest.Wait()
+		}
+		assert.Equal(t, mail.Counts{Retried: 2, Failed: 1, Waiting: 2}, queue.Counts())
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		assert.EqualError(t, queue.Close(ended), "mail: the queue was closed before all mails were sent: 2 lost")
+	})
+}
+
+// TestLogTellsOfNoLossWhereNothingWaited: the mail that was being sent is logged by itself.
+func TestLogTellsOfNoLossWhereNothingWaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sender := &memory{answer: func(ctx context.Context, _ mail.Message) error { <-ctx.Done(); return ctx.Err() }}
+		queue, log := newQueue(t, mail.Config{Sender: sender})
+		require.NoError(t, queue.Enqueue(ready(sample(store.MailNewLogin))))
+		synctest.Wait()
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		assert.ErrorContains(t, queue.Close(ended), "1 lost")
+		require.Error(t, log.find("mail_failed"))
+		assert.NoError(t, log.find("mails_lost"))
+	})
+}
+
 func TestConfigurationNamesEachWrongField(t *testing.T) {
 	_, err := mail.NewQueue(mail.Config{
 		Size: -1, FirstWait: -1, Service: "a\nb",

@@ -67,3 +67,11 @@ func TestPrintedSMTPHidesThePassword(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "smtp://example.com:587", sender.String())
 }
+
+func TestEveryPortIsTaken(t *testing.T) {
+	for _, port := range []string{"1", "65535"} {
+		sender, err := mail.NewSMTP(mail.SMTPConfig{URL: "smtp://example.com:" + port, From: "a@example.com"})
+		require.NoError(t, err)
+		assert.Equal(t, "smtp://example.com:"+port, sender.String())
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -272,6 +273,47 @@ func TestConfigurationErrorsNameEachField(t *testing.T) {
 	for _, field := range []string{"Accounts", "Hasher", "Workers"} {
 		assert.ErrorContains(t, err, field)
 	}
+}
+
+// waitingBackend makes accounts once release is closed.
+type waitingBackend struct {
+	store.Backend
+	waiting atomic.Int64
+	release chan struct{}
+}
+
+func (w *waitingBackend) Create(ctx context.Context, account *store.Account) error {
+	w.waiting.Add(1)
+	<-w.release
+	return w.Backend.Create(ctx, account)
+}
+
+// TestWorkersWriteAtOnce: as many as the configuration says, and 32 if it says nothing.
+func TestWorkersWriteAtOnce(t *testing.T) {
+	for workers, want := range map[int]int64{0: 32, 1: 1, 33: 33} {
+		synctest.Test(t, func(t *testing.T) {
+			backend := &waitingBackend{Backend: memstore.New(), release: make(chan struct{})}
+			accounts := newAccounts(t, backend)
+			done := make(chan error)
+			go func() {
+				_, err := transfer.Import(t.Context(), transfer.Config{Accounts: accounts, Hasher: newHasher(t), Workers: workers}, transfer.ReadLines(strings.NewReader(lines(50))))
+				done <- err
+			}()
+			synctest.Wait()
+			assert.Equal(t, want, backend.waiting.Load())
+			close(backend.release)
+			assert.NoError(t, <-done)
+		})
+	}
+}
+
+// TestFirstAndLastTimesMove: those that JSON can hold.
+func TestFirstAndLastTimesMove(t *testing.T) {
+	accounts := newAccounts(t, memstore.New())
+	const times = `"created":"0001-01-01T00:00:00.001Z","modified":"9999-12-31T23:59:59.999Z","last_action":"9999-01-01T00:00:00Z"`
+	result := importFrom(t.Context(), t, accounts, strings.NewReader(`{"name":"ada","email":"ada@example.org",`+times+`}`))
+	require.Equal(t, transfer.Counts{Imported: 1}, result.Counts, result.refused)
+	assert.Contains(t, export(t, accounts), times)
 }
 
 // TestRecordsWithoutIDAreFoundByNameAndEmail: a run that is repeated must find its work done.

@@ -5,11 +5,13 @@ import (
 	"encoding/base64"
 	"errors"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -224,6 +226,23 @@ func TestServerThatRefusesOrFails(t *testing.T) {
 			server.Behave(smtptest.Accept)
 			assert.NoError(t, sender.Send(t.Context(), hello()), "the Sender works on")
 		})
+	}
+}
+
+// TestCodeOfARefusalSaysWhetherItIsFinal: replies from 500 on are, but those that ask for another
+// login (RFC 4954 section 6).
+func TestCodeOfARefusalSaysWhetherItIsFinal(t *testing.T) {
+	var code int
+	server := smtptest.Start(t, smtptest.Options{Received: func(smtptest.Message) error {
+		return &smtp.SMTPError{Code: code, EnhancedCode: smtp.NoEnhancedCode, Message: "no"}
+	}})
+	sender := newSMTP(t, server)
+	for _, final := range []bool{false, true} {
+		for _, code = range map[bool][]int{false: {450, 452, 499, 530, 534, 535, 538}, true: {500, 529, 531, 533, 536, 537, 539, 554, 599}}[final] {
+			err := sender.Send(t.Context(), hello())
+			require.ErrorContains(t, err, strconv.Itoa(code))
+			assert.Equal(t, final, errors.Is(err, oauthmail.ErrRejected), "%d", code)
+		}
 	}
 }
 
