@@ -58,3 +58,16 @@ func TestUnknownIDsAreForgotten(t *testing.T) {
 	}
 	assert.Greater(t, asked, 2*maxAbsent, "the test must ask for more ids than can be remembered")
 }
+
+// TestKeyThatHasJustComeCausesNoFetch: a fetch can bring the key of a token after the first look
+// for it, and before the token asks for a fetch. The second look then finds the key.
+func TestKeyThatHasJustComeCausesNoFetch(t *testing.T) {
+	key, err := GenerateKey(EdDSA)
+	require.NoError(t, err)
+	set, err := newKeySet([]*Key{key})
+	require.NoError(t, err)
+	f := newFetches(time.Minute, time.Now)
+	f.end(set, nil) // the first fetch
+	assert.Nil(t, f.join(key.ID()))
+	assert.NotNil(t, f.join("another key"))
+}

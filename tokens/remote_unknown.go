@@ -22,6 +22,7 @@ type fetches struct {
 	wanted   chan struct{} // holds a value while next waits to begin
 
 	mu        sync.Mutex
+	set       *keySet   // the keys in force when the last fetch ended
 	failed    bool      // whether the last fetch failed; true before the first
 	current   *fetching // nil if no fetch is under way
 	next      *fetching // nil if nobody has asked for another fetch
@@ -46,22 +47,22 @@ func newFetching() *fetching {
 func newFetches(interval time.Duration, now func() time.Time) *fetches {
 	return &fetches{
 		interval: interval, now: now, wanted: make(chan struct{}, 1),
-		failed: true, current: newFetching(), allowance: fetchBurst, refilled: now(),
+		set: &noKeys, failed: true, current: newFetching(), allowance: fetchBurst, refilled: now(),
 		absent: make(map[string]time.Time),
 	}
 }
 
 // join returns the fetch that a token with an unknown key id must wait for. This is the
 // fetch under way. If there is none, join asks for the next fetch and returns that. It
-// returns nil if a recent fetch did not bring the id, or if tokens have used up their
-// fetches.
+// returns nil if a fetch has brought the id since the token was looked at, if a recent one
+// did not bring it, or if tokens have used up their fetches.
 //
 // The fetch under way may have begun before the key was published. A second call after
 // its end returns a fetch that began later.
 func (f *fetches) join(id string) *fetching {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.isAbsent(id) {
+	if f.set.byID[id] != nil || f.isAbsent(id) {
 		return nil
 	}
 	if f.current != nil {
@@ -99,7 +100,7 @@ func (f *fetches) begin() {
 func (f *fetches) end(set *keySet, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.failed = err != nil
+	f.set, f.failed = set, err != nil
 	for id := range f.current.asked {
 		if err == nil && set.byID[id] == nil {
 			f.rememberAbsent(id)
