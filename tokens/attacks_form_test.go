@@ -223,6 +223,26 @@ func TestOneKindIsNeverTheOther(t *testing.T) {
 		_, err := k.issuer.VerifyForRevocation(refresh)
 		assert.ErrorIs(t, err, tokens.ErrSignature)
 	})
+	t.Run("not even where issuer, audience and signature are right", func(t *testing.T) {
+		k := newKit(t)
+		// A verifier that somebody has configured with the wrong audience, and a token of
+		// somebody who knows the secret of access tokens.
+		careless, err := tokens.NewVerifier(tokens.VerifierConfig{
+			Keys: k.keys, Issuer: issuerURL, Audience: k.issuer.TokenEndpoint(), CacheBytes: -1, Now: func() time.Time { return k.now },
+		})
+		require.NoError(t, err)
+		refresh, err := k.issuer.SignRefresh(claims)
+		require.NoError(t, err)
+		access := signParts(header("HS512", "at+jwt", k.key.ID()), goodClaims(issuerURL+"/token"))
+		for _, when := range []string{"at first", "once each header is known from a good token"} {
+			_, err = careless.Verify(t.Context(), refresh)
+			assert.ErrorIs(t, err, tokens.ErrType, when)
+			assert.ErrorIs(t, k.verifyRefresh(access), tokens.ErrType, when)
+			require.NoError(t, k.verifyRefresh(refresh))
+			_, err = careless.Verify(t.Context(), access)
+			require.NoError(t, err)
+		}
+	})
 	for _, algorithm := range []tokens.Algorithm{tokens.EdDSA, tokens.ES256, tokens.RS256} {
 		t.Run("to a RemoteVerifier of "+string(algorithm), func(t *testing.T) {
 			k := newTarget(t, algorithm)

@@ -118,8 +118,7 @@ func (v *Verifier) verify(compact string, now time.Time, set *keySet) (AccessTok
 		return AccessToken{}, err
 	}
 	token := AccessToken{v.expected.export(claims)}
-	// If the keys have changed meanwhile, the key of this token may be gone.
-	if v.cache != nil && v.keys.set() == set {
+	if v.cache != nil { // if the keys have changed meanwhile, get ignores the entry
 		v.cache.put(compact, &cached{token: token, set: set, key: key.key, window: window})
 	}
 	return token, nil
