@@ -18,6 +18,7 @@ import (
 
 func TestClientAddress(t *testing.T) {
 	trusted := []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104"), netip.MustParsePrefix("::1/128")}
+	everyIPv4 := []netip.Prefix{netip.MustParsePrefix("::ffff:0.0.0.0/96")}
 	for name, test := range map[string]struct {
 		peer      string
 		forwarded []string
@@ -39,12 +40,15 @@ func TestClientAddress(t *testing.T) {
 		"garbage":                   {"10.1.2.3:5", []string{"unknown"}, "10.1.2.3"},
 		"garbage before a proxy":    {"10.1.2.3:5", []string{"1.1.1.1, x, 10.9.9.9"}, "10.9.9.9"},
 		"empty":                     {"10.1.2.3:5", []string{""}, "10.1.2.3"},
+		"every IPv4 is a proxy":     {"192.0.2.1:5", []string{"2001:db8::1, 203.0.113.9"}, "2001:db8::1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var seen string
 			var log bytes.Buffer
 			server, _ := newServer(t, memstore.New(), func(c *grant.Config) {
-				c.TrustedProxies = trusted
+				if c.TrustedProxies = trusted; strings.HasPrefix(name, "every IPv4") {
+					c.TrustedProxies = everyIPv4
+				}
 				c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 				c.Event = func(_ context.Context, event grant.Event) { seen = event.Address }
 			})

@@ -141,6 +141,8 @@ func TestClientIDIsRecorded(t *testing.T) {
 	for sent, want := range map[string]string{
 		"&client_id=app":                         "app",
 		"":                                       "default",
+		"&client_id=+~":                          " ~",
+		"&client_id=" + strings.Repeat("x", 256): strings.Repeat("x", 256),
 		"&client_id=%00":                         "default",
 		"&client_id=" + strings.Repeat("x", 257): "default",
 		"&client_id=" + url.QueryEscape("a b\u00e9"): "default",

@@ -3,9 +3,11 @@ package grant_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -146,6 +148,76 @@ func TestConfigurationErrorsNameEachField(t *testing.T) {
 	_, err = grant.HashClientSecret("hunter2")
 	assert.ErrorContains(t, err, "too short")
 	assert.NotContains(t, err.Error(), "hunter2")
+}
+
+// TestBoundsOfConfiguration: the last value that is taken, and the first that is refused.
+func TestBoundsOfConfiguration(t *testing.T) {
+	kit := middlewaretest.New(t, middlewaretest.Config{})
+	server := func(change func(*grant.Config)) error {
+		config := grant.Config{Accounts: kit.Accounts, Issuer: kit.Issuer}
+		change(&config)
+		_, err := grant.NewServer(config)
+		return err
+	}
+	client := func(c grant.Client) error {
+		if c.ID == "" {
+			c.ID = "app"
+		}
+		_, err := grant.NewClients(c)
+		return err
+	}
+	hash := func(bytes int) string {
+		return "$sha256$" + base64.RawStdEncoding.EncodeToString(make([]byte, bytes))
+	}
+	type values struct {
+		field  string // as the error names it
+		try    func(value any) error
+		good   []any
+		refuse []any
+	}
+	duration := func(name string, set func(*grant.Client, time.Duration), good, refuse []any) values {
+		return values{"Client." + name, func(value any) error {
+			var c grant.Client
+			set(&c, value.(time.Duration))
+			return client(c)
+		}, append(good, time.Duration(0), time.Second, time.Hour), append(refuse, time.Second-1, time.Nanosecond)}
+	}
+	ids, noIDs := []any{"a", " ", "~", strings.Repeat("x", 256)}, []any{"\x1f", "\x7f", "\u00e9", strings.Repeat("x", 257)}
+	negative := []any{-time.Second, store.Off}
+	for _, test := range []values{
+		{"AccessTTL", func(v any) error { return server(func(c *grant.Config) { c.AccessTTL = v.(time.Duration) }) },
+			[]any{time.Duration(0), time.Second, time.Hour}, append(negative, time.Second-1)},
+		{"DefaultClientID", func(v any) error { return server(func(c *grant.Config) { c.DefaultClientID = v.(string) }) }, append(ids, ""), noIDs},
+		{"RefreshCookies", func(v any) error {
+			return server(func(c *grant.Config) { c.RefreshCookies = map[string]*grant.RefreshCookie{v.(string): {}} })
+		}, ids, append(noIDs, "")},
+		{"TrustedProxies", func(v any) error {
+			return server(func(c *grant.Config) { c.TrustedProxies = []netip.Prefix{v.(netip.Prefix)} })
+		}, []any{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::ffff:0.0.0.0/96"), netip.MustParsePrefix("::1/128")}, []any{netip.Prefix{}}},
+		{"TrustedProxies has no effect", func(v any) error {
+			return server(func(c *grant.Config) {
+				c.ClientAddress = func(*http.Request) string { return "" }
+				c.TrustedProxies = v.([]netip.Prefix)
+			})
+		}, []any{[]netip.Prefix(nil), []netip.Prefix{}}, []any{[]netip.Prefix{netip.MustParsePrefix("::1/128")}}},
+		{"ID", func(v any) error { _, err := grant.NewClients(grant.Client{ID: v.(string)}); return err }, ids, append(noIDs, "")},
+		{"SecretHash", func(v any) error { return client(grant.Client{SecretHash: v.(string)}) },
+			[]any{"", hash(32)}, []any{hash(31), hash(33), hash(0), hash(32) + "=", hash(32)[1:], hash(32)[len("$sha256$"):]}},
+		{"Grants", func(v any) error { return client(grant.Client{Grants: v.([]string)}) },
+			[]any{[]string(nil), []string{}, []string{"password"}, []string{"refresh_token"}}, []any{[]string{""}, []string{"password", "implicit"}}},
+		duration("AccessTTL", func(c *grant.Client, d time.Duration) { c.AccessTTL = d }, nil, negative),
+		duration("RefreshTTL", func(c *grant.Client, d time.Duration) { c.RefreshTTL = d }, nil, negative),
+		duration("SessionTTL", func(c *grant.Client, d time.Duration) { c.SessionTTL = d }, []any{store.Off}, nil),
+		{"too short", func(v any) error { _, err := grant.HashClientSecret(v.(string)); return err },
+			[]any{strings.Repeat("x", 32)}, []any{strings.Repeat("x", 31), ""}},
+	} {
+		for _, value := range test.good {
+			assert.NoError(t, test.try(value), "%s: %v", test.field, value)
+		}
+		for _, value := range test.refuse {
+			assert.ErrorContains(t, test.try(value), strings.TrimPrefix(test.field, "Client."), "%s: %v", test.field, value)
+		}
+	}
 }
 
 func FuzzHandler(f *testing.F) {

@@ -131,6 +131,19 @@ func TestWriteErrorAnswersAnyError(t *testing.T) {
 	}
 }
 
+// TestRetryAfterIsNeverTooShort: the header has whole seconds, so a part of one counts as one.
+func TestRetryAfterIsNeverTooShort(t *testing.T) {
+	for wait, header := range map[time.Duration]string{
+		0: "", 1: "1", time.Second - 1: "1", time.Second: "1", time.Second + 1: "2", 90 * time.Second: "90", time.Hour - 1: "3600",
+	} {
+		recorder := httptest.NewRecorder()
+		grant.WriteError(recorder, &store.ThrottledError{RetryAfter: wait})
+		assert.Equal(t, 429, recorder.Code)
+		assert.Equal(t, header, recorder.Header().Get("Retry-After"), wait)
+		assert.Equal(t, wait > 0, recorder.Header().Values("Retry-After") != nil, wait)
+	}
+}
+
 // brokenClients is a registry that is down.
 type brokenClients struct{}
 

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -16,6 +17,7 @@ import (
 	"github.com/oauthsv/oauthsv/middleware/middlewaretest"
 	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/store/password"
+	"github.com/oauthsv/oauthsv/tokens"
 )
 
 func TestGoodCredentialsGetTokens(t *testing.T) {
@@ -201,6 +203,58 @@ func TestApproveIsAskedAfterThePassword(t *testing.T) {
 	sessions, err := k.Accounts.Sessions(t.Context(), k.account.ID)
 	require.NoError(t, err)
 	assert.Len(t, sessions, 1)
+}
+
+// TestNoTokenOutlivesItsSession: a service that knows only the token must not let a user in after
+// the session has ended. The clock stands between whole seconds, as clocks do.
+func TestNoTokenOutlivesItsSession(t *testing.T) {
+	const access, session = 15 * time.Minute, time.Hour
+	clients, err := grant.NewClients(grant.Client{ID: "app"}, grant.Client{ID: "slow", AccessTTL: 2 * session}, grant.Client{ID: "brief", SessionTTL: access / 2})
+	require.NoError(t, err)
+	for name, test := range map[string]struct {
+		client string
+		change func(*grant.Config)
+		access time.Duration
+		end    time.Duration // of the session, after the login
+	}{
+		"server":                       {"", nil, access, session},
+		"registered":                   {"app", func(c *grant.Config) { c.Clients = clients }, access, session},
+		"tokens longer than a session": {"", func(c *grant.Config) { c.AccessTTL = 2 * session }, 2 * session, session},
+		"so for one client":            {"slow", func(c *grant.Config) { c.Clients = clients }, 2 * session, session},
+		"a short session for another":  {"brief", func(c *grant.Config) { c.Clients = clients }, access, access / 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newKit(t, middlewaretest.Config{Grant: test.change, Store: func(c *store.Config) { c.SessionTTL = session }})
+			k.Sleep(700 * time.Millisecond)
+			end := k.Now().Add(test.end).Truncate(time.Second) // a session ends at a whole second
+			origin := grant.Origin{ClientID: test.client}
+			response, err := k.Server.Password(t.Context(), grant.PasswordRequest{Origin: origin, Username: "ada", Password: middlewaretest.Password})
+			for _, left := range []time.Duration{test.end, access + time.Second, access + 1, access, access - 1, time.Minute + 500*time.Millisecond, 2 * time.Second} {
+				switch pause := end.Sub(k.Now()) - left; {
+				case left > test.end:
+					continue
+				case left < test.end:
+					k.Sleep(pause)
+					response, err = k.Server.Refresh(t.Context(), grant.RefreshRequest{Origin: origin, RefreshToken: response.RefreshToken})
+				}
+				require.NoError(t, err, left)
+				token, err := k.Issuer.Verifier().Verify(t.Context(), response.AccessToken)
+				require.NoError(t, err)
+				want := k.Now().Truncate(time.Second).Add(test.access)
+				if want.After(end) {
+					want = end
+				}
+				assert.Equal(t, want, token.Expiry, left)
+				assert.EqualValues(t, min(test.access, end.Sub(k.Now()))/time.Second, response.ExpiresIn, left)
+				refresh, err := k.Issuer.VerifyRefresh(response.RefreshToken)
+				require.NoError(t, err)
+				assert.Equal(t, end, refresh.Expiry, left)
+			}
+			k.Sleep(end.Sub(k.Now()))
+			_, err = k.Issuer.Verifier().Verify(t.Context(), response.AccessToken)
+			assert.ErrorIs(t, err, tokens.ErrExpired)
+		})
+	}
 }
 
 func TestEvictionIsAnEvent(t *testing.T) {
