@@ -1,10 +1,12 @@
 package grant_test
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,6 +136,63 @@ func TestPublicClientMayNotIntrospect(t *testing.T) {
 	} {
 		assert.Equal(t, status, k.post("/introspect", "token="+token+"&"+sender).status, sender)
 	}
+}
+
+// TestIntrospectionNeedsCredentials: of a client or of a caller with an access token. A refusal
+// says which kinds there are (RFC 9110 section 15.5.2).
+func TestIntrospectionNeedsCredentials(t *testing.T) {
+	secret, hash := grant.NewClientSecret()
+	clients, err := grant.NewClients(grant.Client{ID: "app"}, grant.Client{ID: "api", SecretHash: hash, MayIntrospect: true})
+	require.NoError(t, err)
+	const basic, bearer = "Basic", "Bearer"
+	for name, test := range map[string]struct {
+		change func(*grant.Config)
+		status map[string]int // of each kind of credentials
+		kinds  []string
+	}{
+		"clients and callers": {func(c *grant.Config) { c.Clients = clients }, map[string]int{"token": 200, "secret": 200}, []string{bearer, basic}},
+		"clients":             {func(c *grant.Config) { c.Clients, c.MayIntrospect = clients, nil }, map[string]int{"secret": 200}, []string{basic}},
+		"callers":             {nil, map[string]int{"token": 200}, []string{bearer}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newKit(t, middlewaretest.Config{Grant: test.change})
+			ofApp := func(id store.ID) string {
+				response, err := k.Server.Issue(t.Context(), id, grant.Origin{ClientID: "app"})
+				require.NoError(t, err)
+				return response.AccessToken
+			}
+			token, asker := ofApp(k.account.ID), ofApp(k.Account("server", "introspect").ID)
+			for kind, sent := range map[string]struct {
+				form   string
+				header []string
+			}{
+				"nothing": {}, "a public client": {form: "&client_id=app"}, "a client without its secret": {form: "&client_id=api"},
+				"wrong secret": {form: "&client_id=api&client_secret=x"}, "secret": {form: "&client_id=api&client_secret=" + secret},
+				"another token": {header: []string{"Authorization", "Bearer " + token}}, "token": {header: []string{"Authorization", "Bearer " + asker}},
+			} {
+				got := k.post("/introspect", "token="+token+sent.form, sent.header...)
+				assert.Equal(t, cmp.Or(test.status[kind], 401), got.status, "%s: %s", kind, got.body)
+				if got.status == 200 {
+					assert.Contains(t, got.body, `"active":true`, kind)
+					continue
+				}
+				assert.Contains(t, []any{"the caller may not introspect", "client authentication failed"}, got.json(t)["error_description"], kind)
+				want := test.kinds
+				if strings.Contains(sent.form, "secret=") && slices.Contains(want, basic) {
+					want = []string{basic} // it is a client
+				}
+				var kinds []string
+				for _, challenge := range got.header["Www-Authenticate"] {
+					kinds = append(kinds, strings.Fields(challenge)[0])
+				}
+				assert.Equal(t, want, kinds, kind)
+			}
+		})
+	}
+	k := newKit(t, middlewaretest.Config{Grant: func(c *grant.Config) { c.Clients, c.MayIntrospect = brokenClients{}, nil }})
+	got := k.post("/introspect", "token=x&client_id=api&client_secret=x")
+	assert.Equal(t, 503, got.status)
+	assert.Empty(t, got.header["Www-Authenticate"], "an outage asks for no other credentials")
 }
 
 func TestClientIDIsRecorded(t *testing.T) {

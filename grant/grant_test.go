@@ -75,6 +75,8 @@ func TestErrorTextNamesTheCause(t *testing.T) {
 	cancel()
 	_, err := server.Issue(ctx, account.ID, grant.Origin{})
 	assert.EqualError(t, err, "grant: temporarily_unavailable: try again later: context canceled")
+	assert.EqualError(t, grant.ProblemOf(err), "grant: try again later: "+err.Error())
+	assert.EqualError(t, grant.Malformed("write less", "name"), "grant: the request is malformed")
 }
 
 func TestOriginIsRecordedOnlyIfAskedFor(t *testing.T) {
@@ -130,6 +132,44 @@ func TestLogHoldsNoSecret(t *testing.T) {
 	assert.Equal(t, 4, strings.Count(text, "\n"))
 	for line := range strings.Lines(text) {
 		assert.Less(t, len(line), 700)
+	}
+}
+
+// TestOutagesAreLogged: an operator reads why. What clients do wrong is none.
+func TestOutagesAreLogged(t *testing.T) {
+	var log bytes.Buffer
+	outage := store.ErrUnavailable
+	server, _ := newServer(t, memstore.New(), func(c *grant.Config) {
+		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		c.Clients = brokenClients{}
+		c.MayIntrospect = func(*http.Request) (bool, error) { return true, outage }
+	})
+	own := server.Problems(func(http.ResponseWriter, *http.Request) error { return outage })
+	for path, handler := range map[string]http.Handler{"/revoke": server.RevocationHandler(), "/introspect": server.IntrospectionHandler(), "/own": own} {
+		request := httptest.NewRequest("POST", path, strings.NewReader("token=x&client_id=app"))
+		request.Header.Set("Content-Type", formType)
+		recorder := httptest.NewRecorder()
+		handler.ServeHTTP(recorder, request)
+		assert.Equal(t, 503, recorder.Code, path)
+		assert.Equal(t, 1, strings.Count(log.String(), "a request could not be answered"), "%s: %s", path, &log)
+		assert.Contains(t, log.String(), "level=WARN")
+		assert.Contains(t, log.String(), "path="+path)
+		assert.Contains(t, log.String(), outage.Error())
+		log.Reset()
+	}
+	outage = tokens.ErrExpired
+	for path, handler := range map[string]http.Handler{
+		"/revoke": server.RevocationHandler(), "/introspect": server.IntrospectionHandler(),
+		"/own": server.Problems(func(http.ResponseWriter, *http.Request) error { return store.ErrNotFound }),
+	} {
+		request := httptest.NewRequest("POST", path, strings.NewReader(""))
+		if path == "/introspect" {
+			request.Header.Set("Content-Type", formType)
+		}
+		recorder := httptest.NewRecorder()
+		handler.ServeHTTP(recorder, request)
+		assert.Equal(t, 4, recorder.Code/100, path)
+		assert.Empty(t, log.String(), path)
 	}
 }
 
