@@ -84,6 +84,24 @@ func TestMalformedPairMayBeASecondToken(t *testing.T) {
 	assert.Equal(t, 400, recorder.Code)
 }
 
+// TestOnlyAWholeSchemeIsAnother: "Bearers" is the name of another scheme, and nobody has sent a
+// token then. "Bearer," is none (RFC 9110 section 5.6.2).
+func TestOnlyAWholeSchemeIsAnother(t *testing.T) {
+	auth, _, _ := newAuth(t, nil)
+	for c := byte('!'); c < 0x7f; c++ {
+		_, err := auth.AuthenticateRequest(func() *http.Request {
+			r := httptest.NewRequest("GET", "/", nil)
+			r.Header.Set("Authorization", "Bearer"+string(c)+" abc")
+			return r
+		}())
+		want := middleware.ErrNoCredentials
+		if strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 { // the delimiters of a header
+			want = middleware.ErrMalformedCredentials
+		}
+		assert.ErrorIs(t, err, want, "Bearer%c", c)
+	}
+}
+
 func TestTokenComesFromOnePlaceOnly(t *testing.T) {
 	k := newKit(t, middlewaretest.Config{Middleware: func(c *middleware.Config) {
 		c.Cookie, c.Form, c.Query = "session", true, true
@@ -115,7 +133,8 @@ func TestTokenComesFromOnePlaceOnly(t *testing.T) {
 		"form twice":                   {method: "POST", body: form + "&access_token=x", headers: []string{"Content-Type", formType}, status: 400},
 		"form malformed":               {method: "POST", body: form + "&%zz", headers: []string{"Content-Type", formType}, status: 400},
 		"form of another type":         {method: "POST", body: form, headers: []string{"Content-Type", "text/plain"}, status: 401},
-		"form too large":               {method: "POST", body: form + strings.Repeat("x", 64<<10), headers: []string{"Content-Type", formType}, status: 401},
+		"form of 64 KiB":               {method: "POST", body: form + strings.Repeat("x", 64<<10-len(form)), headers: []string{"Content-Type", formType}, status: 200},
+		"form of a byte more":          {method: "POST", body: form + strings.Repeat("x", 64<<10-len(form)+1), headers: []string{"Content-Type", formType}, status: 401},
 		"header beside a large form":   {method: "POST", body: strings.Repeat("x", 1<<20), headers: []string{"Content-Type", formType, "Authorization", "Bearer " + token}, status: 200},
 		"header and cookie":            {headers: []string{"Cookie", "session=" + token, "Authorization", "Bearer " + token}, status: 400},
 		"header and query":             {query: "?access_token=" + token, headers: []string{"Authorization", "Bearer " + token}, status: 400},

@@ -190,6 +190,10 @@ func TestIntrospectionConfigurationErrorsNameEachField(t *testing.T) {
 	for _, field := range []string{"URL", "ClientID", "Token", "CacheFor"} {
 		assert.ErrorContains(t, err, field)
 	}
+	for _, cacheFor := range []time.Duration{0, 1, time.Hour} {
+		_, err := middleware.NewIntrospection(middleware.IntrospectionConfig{URL: "http://h", ClientID: "a", ClientSecret: "b", CacheFor: cacheFor})
+		assert.NoError(t, err, cacheFor)
+	}
 	for _, config := range []middleware.IntrospectionConfig{
 		{URL: "http://h", ClientID: "a"}, {URL: "http://h", ClientSecret: "a"}, {URL: "http://h", ClientID: "a", Token: noToken},
 		{URL: "http://h", ClientID: "a", ClientSecret: "b", Token: noToken},
@@ -246,6 +250,17 @@ func TestIntrospectionTimes(t *testing.T) {
 		require.NoError(t, err, members)
 		assert.True(t, caller.Expiry.IsZero(), members)
 	}
+	now := time.Unix(1_800_000_000, 900_000_000)
+	for members, want := range map[string]error{
+		`,"exp":1800000000}`: tokens.ErrExpired, `,"exp":1800000001}`: nil, `,"nbf":1800000000}`: nil, `,"nbf":1800000001}`: tokens.ErrNotYetValid,
+	} {
+		introspection, err := middleware.NewIntrospection(middleware.IntrospectionConfig{
+			URL: "http://issuer", ClientID: "a", ClientSecret: "b", Client: &http.Client{Transport: answering(sub + members)}, Now: func() time.Time { return now },
+		})
+		require.NoError(t, err)
+		_, err = introspection.Verify(t.Context(), "abc")
+		assert.ErrorIs(t, err, want, members)
+	}
 	_, err := introspect(t, `{"active":true,"sub":"000000000000000000000000"}`)
 	assert.ErrorIs(t, err, tokens.ErrMalformed)
 
@@ -285,6 +300,14 @@ func TestIntrospectionKeepsTheTokenFromOtherHosts(t *testing.T) {
 		return server.URL + "/?to=" + url.QueryEscape(target)
 	}
 
+	times := func(redirects int) string {
+		target := plain.URL
+		for range redirects {
+			target = to(plain, target)
+		}
+		return target
+	}
+
 	for name, test := range map[string]struct {
 		url      string
 		client   *http.Client
@@ -298,6 +321,8 @@ func TestIntrospectionKeepsTheTokenFromOtherHosts(t *testing.T) {
 		"another host, client":   {to(plain, localhost), client, false},
 		"another port":           {to(plain, other.URL), nil, false},
 		"for ever":               {plain.URL + "/loop", nil, false},
+		"five times":             {times(5), nil, true},
+		"six times":              {times(6), nil, false},
 		"https to http, willing": {to(secure, plain.URL), &willing, true},
 		"another host, willing":  {to(plain, localhost), &willing, true},
 	} {
@@ -404,6 +429,12 @@ func TestIntrospectionWithTheAccountsOfTheIssuer(t *testing.T) {
 	auth, err := middleware.New(middleware.Config{Verifier: introspection, Accounts: a.kit.Accounts, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	response := a.issue(t, a.account.ID)
+	lost := response.RefreshToken
+	for range 4 { // replies are lost, so some generations are void: no question may count as one of them
+		response, err = a.kit.Server.Refresh(t.Context(), grant.RefreshRequest{RefreshToken: lost, Origin: grant.Origin{ClientID: "app"}})
+		require.NoError(t, err)
+		a.kit.Sleep(time.Minute)
+	}
 	for range 3 {
 		for range 3 {
 			assert.Equal(t, 200, statusOf(auth.RequireGroup("editors"), response.AccessToken))

@@ -1,6 +1,7 @@
 package middleware_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -312,6 +313,89 @@ func TestWriteErrorReplacesTheAnswer(t *testing.T) {
 	assert.Contains(t, recorder.Header().Get("WWW-Authenticate"), "Bearer")
 }
 
+// TestRetryAfterIsNeverTooShort: the header has whole seconds, so a part of one counts as one.
+func TestRetryAfterIsNeverTooShort(t *testing.T) {
+	auth, _, _ := newAuth(t, nil)
+	for wait, header := range map[time.Duration][]string{
+		0: nil, 1: {"1"}, time.Second: {"1"}, time.Second + 1: {"2"}, 90 * time.Second: {"90"}, time.Hour - 1: {"3600"},
+	} {
+		recorder := httptest.NewRecorder()
+		auth.WriteDefaultError(recorder, &middleware.Error{Status: 503, Code: middleware.CodeTemporarilyUnavailable, RetryAfter: wait})
+		assert.Equal(t, header, recorder.Header()["Retry-After"], wait)
+	}
+}
+
+// TestMayIntrospectTellsARefusalFromAnOutage: what grant.Config.MayIntrospect asks for.
+func TestMayIntrospectTellsARefusalFromAnOutage(t *testing.T) {
+	var found error
+	k := newKit(t, middlewaretest.Config{Middleware: func(c *middleware.Config) {
+		c.Cookie = "c"
+		accounts := c.Accounts
+		c.Accounts = finderFunc(func(ctx context.Context, ref store.SessionRef) (*store.Account, error) {
+			if found != nil {
+				return nil, found
+			}
+			return accounts.FindBySession(ctx, ref)
+		})
+	}})
+	may := k.Auth.MayIntrospect(func(account *store.Account) bool { return account.InGroup("introspect") })
+	good := k.Request("POST", "/", k.Account("server", "introspect"))
+	crossSite := httptest.NewRequest("POST", "/", nil)
+	crossSite.Header.Set("Cookie", "c="+k.token)
+	crossSite.Header.Set("Sec-Fetch-Site", "cross-site")
+	outage := errors.New("table is locked")
+	for name, test := range map[string]struct {
+		request *http.Request
+		finds   error
+		allowed bool
+		err     error
+	}{
+		"in the group":        {request: good, allowed: true},
+		"not in the group":    {request: request(k.token)},
+		"nobody":              {request: httptest.NewRequest("POST", "/", nil)},
+		"another scheme":      {request: func() *http.Request { r := request(""); r.Header.Set("Authorization", "Basic YTpi"); return r }()},
+		"malformed":           {request: request("a b"), err: tokens.ErrInvalid},
+		"bad token":           {request: request("abc"), err: tokens.ErrInvalid},
+		"from another site":   {request: crossSite, err: tokens.ErrInvalid},
+		"a session that ends": {request: good, finds: store.ErrSessionEnded, err: store.ErrSessionEnded},
+		"outage":              {request: good, finds: outage, err: outage},
+	} {
+		found = test.finds
+		allowed, err := may(test.request)
+		assert.Equal(t, test.allowed, allowed, name)
+		assert.ErrorIs(t, err, test.err, name)
+	}
+}
+
+// TestReuseIsReported: where an access token shows that two holders have a refresh token. The
+// default is a warning in the log.
+func TestReuseIsReported(t *testing.T) {
+	var log bytes.Buffer
+	var told []store.SessionRef
+	tell := func(_ context.Context, ref store.SessionRef) { told = append(told, ref) }
+	superseded := finderFunc(func(context.Context, store.SessionRef) (*store.Account, error) { return nil, store.ErrSuperseded })
+	for _, own := range []bool{true, false} {
+		auth, account, token := newAuth(t, func(c *middleware.Config) {
+			c.Accounts, c.Logger = superseded, slog.New(slog.NewTextHandler(&log, nil))
+			if c.TokenReused = nil; own {
+				c.TokenReused = tell
+			}
+		})
+		recorder := httptest.NewRecorder()
+		auth.Require(http.NotFoundHandler()).ServeHTTP(recorder, request(token))
+		assert.Equal(t, 401, recorder.Code)
+		if own {
+			require.Len(t, told, 1)
+			assert.Equal(t, account.ID, told[0].AccountID)
+			assert.Len(t, told[0].SessionID, 22)
+			assert.Empty(t, log.String())
+			continue
+		}
+		assert.Len(t, told, 1)
+		assert.Contains(t, log.String(), "level=WARN msg=refresh_token_reused account_id="+account.ID.Hex()+" session_id=")
+	}
+}
+
 func TestErrorTextNamesStatusAndCause(t *testing.T) {
 	auth, _, _ := newAuth(t, nil)
 	_, err := auth.AuthenticateRequest(httptest.NewRequest("GET", "/", nil))
@@ -364,6 +448,26 @@ func TestConfigurationErrorsNameEachField(t *testing.T) {
 	_, err := middleware.New(middleware.Config{Realm: `"`, Cookie: "a b"})
 	for _, field := range []string{"Verifier", "Realm", "Cookie"} {
 		assert.ErrorContains(t, err, field)
+	}
+	verifier := newKit(t, middlewaretest.Config{}).Issuer.Verifier()
+	for _, test := range []struct {
+		config       func(value string) middleware.Config
+		field        string
+		good, refuse []string
+	}{
+		{func(s string) middleware.Config { return middleware.Config{Realm: s} }, "Realm", []string{"", " ", "~", "a b"}, []string{"\x1f", "\x7f", `"`, `\`, "\u00e9"}},
+		{func(s string) middleware.Config { return middleware.Config{Cookie: s} }, "Cookie", []string{"", "a", "__Host-a"}, []string{" ", "a;b", "\u00e9"}},
+	} {
+		for i, value := range append(test.good, test.refuse...) {
+			config := test.config(value)
+			config.Verifier = verifier
+			_, err := middleware.New(config)
+			if i < len(test.good) {
+				assert.NoError(t, err, "%s %q", test.field, value)
+			} else {
+				assert.ErrorContains(t, err, test.field, value)
+			}
+		}
 	}
 }
 
