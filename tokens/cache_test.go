@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -112,6 +113,35 @@ func TestCacheChangesNoResult(t *testing.T) {
 		}
 		assert.Greater(t, found, 50, "the set holds too few cases of: %v", reason)
 	}
+}
+
+// TestCacheKeepsItsBound: tokens that come once, such as those of a user who logs in again and
+// again, fill the memory up to CacheBytes and not beyond.
+func TestCacheKeepsItsBound(t *testing.T) {
+	const bound = 1 << 20
+	k := newKit(t)
+	verifier, err := tokens.NewVerifier(tokens.VerifierConfig{
+		Keys: k.keys, Issuer: issuerURL, Audience: "api", CacheBytes: bound, Now: func() time.Time { return k.now },
+	})
+	require.NoError(t, err)
+	heap := func() uint64 {
+		var stats runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	before := heap()
+	for i := range 3 * bound / 830 {
+		one := claims
+		one.Subject, one.SessionID = "65f0c0ffee65f0c0ffee0001", fmt.Sprintf("%022d", i)
+		token, err := k.issuer.SignAccess(one)
+		require.NoError(t, err)
+		_, err = verifier.Verify(t.Context(), token)
+		require.NoError(t, err)
+	}
+	taken := float64(heap()) - float64(before)
+	assert.InDelta(t, bound, taken, bound/4, "bytes of the cache")
+	runtime.KeepAlive(verifier)
 }
 
 func TestCacheForgetsRemovedKeys(t *testing.T) {

@@ -121,6 +121,7 @@ func TestRemoteVerifierFollowsTheIssuer(t *testing.T) {
 		"another place":    func() { p.serve(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }) },
 		"too much":         func() { p.serve(func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 2<<20)) }) },
 		"closes the line":  func() { p.serve(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }) },
+		"a byte too much":  func() { p.serveText(public(second) + strings.Repeat(" ", 1<<20+1-len(public(second)))) },
 		"a body cut short": func() {
 			p.serve(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Length", "100")
@@ -138,6 +139,9 @@ func TestRemoteVerifierFollowsTheIssuer(t *testing.T) {
 		})
 	}
 
+	p.serveText(public(second) + strings.Repeat(" ", 1<<20-len(public(second))))
+	p.await(t, 2)
+	assert.NoError(t, verify(second), "1 MiB is allowed")
 	p.serveKeys(t, second, first)
 	p.await(t, 2)
 	assert.NoError(t, verify(second))
@@ -224,12 +228,63 @@ func TestRemoteVerifierUsesNoKeyOfARepeatedID(t *testing.T) {
 		require.NoError(t, err)
 		entries = append(entries, strings.TrimSuffix(strings.TrimPrefix(string(set), `{"keys":[`), `]}`))
 	}
-	p.serveText(`{"keys":[` + strings.Join(entries, ",") + `]}`)
+	p.serveText(`{"keys":[` + strings.Join(append(entries, entries[0]), ",") + `]}`)
 	p.await(t, 2)
 	assert.NoError(t, verify(good))
 	for _, key := range []*tokens.Key{one, other, withdrawn} {
 		assert.ErrorIs(t, verify(key), tokens.ErrUnknownKey)
 	}
+
+	for ids, text := range map[string]string{
+		"ids=[" + one.ID() + "]": `{"keys":[` + strings.Join(append(entries, entries[0]), ",") + `]}`,
+		"":                       `{"keys":[` + strings.Join(entries[:2], ",") + `]}`,
+	} {
+		p.serveText(text)
+		var log bytes.Buffer
+		remote := newRemote(t, p, func(c *tokens.RemoteConfig) {
+			c.Interval, c.Logger = time.Hour, slog.New(slog.NewTextHandler(&log, nil))
+		})
+		_, err := remote.Verify(t.Context(), signAccess(t, good))
+		require.NoError(t, err)
+		remote.Close()
+		if ids == "" {
+			assert.Empty(t, log.String(), "each key has its own id")
+			continue
+		}
+		assert.Contains(t, log.String(), `level=WARN msg="the issuer publishes several keys with one id`)
+		assert.Contains(t, log.String(), ids)
+	}
+}
+
+// waiting is a context that says when somebody begins to wait for it.
+type waiting struct {
+	context.Context
+	begun func()
+}
+
+func (w waiting) Done() <-chan struct{} {
+	w.begun()
+	return w.Context.Done()
+}
+
+// TestKeyPublishedDuringAFetchIsFoundByTheNext: the first token of a new key can come while a
+// fetch is under way that began before the key was published.
+func TestKeyPublishedDuringAFetchIsFoundByTheNext(t *testing.T) {
+	old, next := generate(t, tokens.EdDSA), generate(t, tokens.EdDSA)
+	p := publish(t)
+	p.serveKeys(t, old)
+	before := p.answer
+	var once sync.Once
+	proceed := make(chan struct{})
+	p.serve(func(w http.ResponseWriter, r *http.Request) {
+		<-proceed
+		p.serveKeys(t, old, next)
+		before(w, r)
+	})
+	remote := newRemote(t, p, func(c *tokens.RemoteConfig) { c.Interval, c.RetryInterval = time.Hour, time.Hour })
+	_, err := remote.Verify(waiting{t.Context(), func() { once.Do(func() { close(proceed) }) }}, signAccess(t, next))
+	assert.NoError(t, err)
+	assert.EqualValues(t, 2, p.fetches.Load())
 }
 
 func TestRemoteVerifierPinsAlgorithms(t *testing.T) {
@@ -297,4 +352,58 @@ func TestRemoteConfigurationErrorsNameEachField(t *testing.T) {
 	for _, field := range []string{"URL", "Algorithms", "Interval", "Issuer"} {
 		assert.ErrorContains(t, err, field)
 	}
+	p := publish(t)
+	p.serveKeys(t, generate(t, tokens.EdDSA))
+	for _, test := range []struct {
+		change func(*tokens.RemoteConfig)
+		field  string // that is wrong, or empty
+	}{
+		{func(c *tokens.RemoteConfig) { c.URL = "" }, "URL"},
+		{func(c *tokens.RemoteConfig) { c.URL = "https://" }, "URL"},
+		{func(c *tokens.RemoteConfig) { c.URL = "ftp://h" }, "URL"},
+		{func(c *tokens.RemoteConfig) { c.URL = "http://h\x7f" }, "URL"},
+		{func(c *tokens.RemoteConfig) { c.Interval = -1 }, "Interval"},
+		{func(c *tokens.RemoteConfig) { c.RetryInterval = -1 }, "RetryInterval"},
+		{func(c *tokens.RemoteConfig) { c.Leeway = -1 }, "Leeway"},
+		{func(c *tokens.RemoteConfig) { c.Algorithms = []tokens.Algorithm{"EdDSA", "ES256", "RS256"} }, ""},
+		{func(c *tokens.RemoteConfig) { c.Algorithms = []tokens.Algorithm{"EdDSA", ""} }, "Algorithms"},
+		{func(c *tokens.RemoteConfig) { c.Interval, c.RetryInterval, c.Leeway, c.Algorithms = 0, 0, 0, nil }, ""},
+		{func(c *tokens.RemoteConfig) { c.Interval, c.RetryInterval, c.Leeway = time.Hour, 1, 1 }, ""},
+	} {
+		config := tokens.RemoteConfig{URL: p.URL, Issuer: issuerURL, Logger: slog.New(slog.DiscardHandler)}
+		test.change(&config)
+		remote, err := tokens.NewRemoteVerifier(config)
+		if test.field != "" {
+			assert.ErrorContains(t, err, test.field)
+		} else if assert.NoError(t, err) {
+			remote.Close()
+		}
+	}
+}
+
+// TestLongestKeyIDIsVerified: the keys of other issuers have ids of up to 256 bytes.
+func TestLongestKeyIDIsVerified(t *testing.T) {
+	withID := func(length int) ([]*tokens.Key, error) {
+		text, err := generate(t, tokens.EdDSA).PrivateJWK()
+		require.NoError(t, err)
+		var members map[string]any
+		require.NoError(t, json.Unmarshal(text, &members))
+		members["kid"] = strings.Repeat("k", length)
+		text, err = json.Marshal(members)
+		require.NoError(t, err)
+		return tokens.ParseKeys(text)
+	}
+	_, err := withID(257)
+	require.ErrorIs(t, err, tokens.ErrKey)
+	keys, err := withID(256)
+	require.NoError(t, err)
+	p := publish(t)
+	first := generate(t, tokens.EdDSA)
+	p.serveKeys(t, first)
+	remote := newRemote(t, p, func(c *tokens.RemoteConfig) { c.Interval, c.RetryInterval = time.Hour, time.Hour })
+	_, err = remote.Verify(t.Context(), signAccess(t, first))
+	require.NoError(t, err)
+	p.serveKeys(t, keys...)
+	_, err = remote.Verify(t.Context(), signAccess(t, keys[0]))
+	assert.NoError(t, err, "the key is fetched when its first token comes")
 }
