@@ -43,6 +43,8 @@ func TestOtherSpellingOfBase64IsRefused(t *testing.T) {
 		"half the padding":  func(s string) string { return s + "=" },
 		"standard alphabet": func(s string) string { return strings.NewReplacer("-", "+", "_", "/").Replace(s) },
 		"line feed":         func(s string) string { return s[:4] + "\n" + s[4:] },
+		"first line feed":   func(s string) string { return "\n" + s },
+		"first CR":          func(s string) string { return "\r" + s },
 		"CRLF":              func(s string) string { return s[:4] + "\r\n" + s[4:] },
 		"last line feed":    func(s string) string { return s + "\n" },
 		"space":             func(s string) string { return s + " " },

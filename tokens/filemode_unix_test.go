@@ -4,6 +4,7 @@ package tokens_test
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -60,21 +61,23 @@ func TestKeyFileKeepsItsOwner(t *testing.T) {
 		t.Skip("only root may give files away")
 	}
 	for name, change := range changes {
-		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "test.key")
-			require.NoError(t, os.WriteFile(path, secret, 0o600))
-			file := tokens.KeyFile{Path: path}
-			added, err := file.Add(tokens.HS512)
-			require.NoError(t, err)
-			require.NoError(t, os.Chown(path, 12345, 23456))
-			require.NoError(t, os.Chmod(path, 0o640))
-			require.NoError(t, change(&file, added))
-			uid, gid := ownerOf(t, path)
-			assert.Equal(t, []int{12345, 23456}, []int{uid, gid})
-			info, err := os.Stat(path)
-			require.NoError(t, err)
-			assert.Equal(t, os.FileMode(0o640), info.Mode())
-		})
+		for _, owner := range [][]int{{12345, 23456}, {12345, os.Getgid()}, {os.Getuid(), 23456}} {
+			t.Run(fmt.Sprint(name, owner), func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "test.key")
+				require.NoError(t, os.WriteFile(path, secret, 0o600))
+				file := tokens.KeyFile{Path: path}
+				added, err := file.Add(tokens.HS512)
+				require.NoError(t, err)
+				require.NoError(t, os.Chown(path, owner[0], owner[1]))
+				require.NoError(t, os.Chmod(path, 0o640))
+				require.NoError(t, change(&file, added))
+				uid, gid := ownerOf(t, path)
+				assert.Equal(t, owner, []int{uid, gid})
+				info, err := os.Stat(path)
+				require.NoError(t, err)
+				assert.Equal(t, os.FileMode(0o640), info.Mode())
+			})
+		}
 	}
 }
 

@@ -59,6 +59,31 @@ func TestUnknownIDsAreForgotten(t *testing.T) {
 	assert.Greater(t, asked, 2*maxAbsent, "the test must ask for more ids than can be remembered")
 }
 
+// TestOnlyOldUnknownIDsMakeRoom: the tokens of a key that has just not come cause no fetch,
+// however many other ids are remembered.
+func TestOnlyOldUnknownIDsMakeRoom(t *testing.T) {
+	now := time.Unix(0, 0)
+	f := newFetches(time.Minute, func() time.Time { return now })
+	f.end(&keySet{}, nil) // the first fetch
+	fetch := func(name string, ids int) {
+		for i := range ids {
+			require.NotNil(t, f.join(fmt.Sprint(name, i)))
+		}
+		f.begin()
+		f.end(&keySet{}, nil)
+	}
+	fetch("old", maxAbsent-10)
+	now = now.Add(40 * time.Second)
+	fetch("recent", 10)
+	now = now.Add(40 * time.Second)
+	fetch("new", 10)
+	for _, name := range []string{"recent", "new"} {
+		for i := range 10 {
+			assert.Nil(t, f.join(fmt.Sprint(name, i)), name)
+		}
+	}
+}
+
 // TestKeyThatHasJustComeCausesNoFetch: a fetch can bring the key of a token after the first look
 // for it, and before the token asks for a fetch. The second look then finds the key.
 func TestKeyThatHasJustComeCausesNoFetch(t *testing.T) {

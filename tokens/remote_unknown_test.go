@@ -49,6 +49,16 @@ func TestRemoteVerifierRemembersUnknownKeys(t *testing.T) {
 		clock.advance(time.Minute)
 	}
 	fetches := p.fetches.Load()
+	fourth := signAccess(t, generate(t, tokens.EdDSA))
+	for range 3 {
+		for _, token := range []string{unknown, fourth} {
+			_, err := remote.Verify(t.Context(), token)
+			assert.ErrorIs(t, err, tokens.ErrUnknownKey)
+		}
+	}
+	assert.Equal(t, fetches+2, p.fetches.Load(), "one for each key")
+	clock.advance(time.Minute)
+	fetches = p.fetches.Load()
 	for _, header := range []string{
 		`{"alg":"EdDSA","typ":"at+jwt"}`, `{"alg":"EdDSA","typ":"at+jwt","kid":"` + strings.Repeat("k", 300) + `"}`,
 	} {

@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
@@ -42,6 +43,30 @@ func encodeUTF16(text string) string {
 		data = append(data, byte(unit), byte(unit>>8))
 	}
 	return string(data)
+}
+
+// printable and control are bytes that are all different.
+var printable, control = bytesFrom('!', 64), bytesFrom(0x80, 32)
+
+func bytesFrom(first byte, count int) []byte {
+	data := make([]byte, count)
+	for i := range data {
+		data[i] = first + byte(i)
+	}
+	return data
+}
+
+// nestedDER returns SEQUENCEs in each other, and bytes in the last.
+func nestedDER(t *testing.T, depth int) string {
+	t.Helper()
+	der, err := asn1.Marshal(binarySecret[:64])
+	require.NoError(t, err)
+	der = append(der, append([]byte{4, 64}, printable...)...)
+	for range depth {
+		der, err = asn1.Marshal(asn1.RawValue{Tag: asn1.TagSequence, IsCompound: true, Bytes: der})
+		require.NoError(t, err)
+	}
+	return string(der)
 }
 
 func certificate(t *testing.T) []byte {
@@ -102,6 +127,7 @@ func TestPublicTextIsNoSecret(t *testing.T) {
 		"DER that ends in one":   {"\x30\x40\x04\x3e" + string(binarySecret[:61]) + "\n", "DER"},
 		"DER, CRLF":              {string(public) + "\r\n", "DER"},
 		"two DER certificates":   {string(certDER) + string(certDER), "DER"},
+		"DER, deep":              {nestedDER(t, 20), "DER"},
 		"base64 DER, PEM body":   {wrapBase64(public), "DER"},
 		"base64 DER, one line":   {base64.StdEncoding.EncodeToString(publicRSA), "DER"},
 		"base64 DER, no padding": {base64.RawStdEncoding.EncodeToString(certDER), "DER"},
@@ -118,6 +144,8 @@ func TestPublicTextIsNoSecret(t *testing.T) {
 
 		"a JWK set behind a header":  {"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + jwks, "JWK"},
 		"a JWK set in other bytes":   {strings.TrimSuffix(jwks, "}") + `,"caf` + "\xe9" + `":1}`, "JSON"},
+		"indented JSON, other bytes": {"{" + strings.Repeat("\n        \"~~~\": \"~~~\u00e9\",", 10) + "\xe9}", "JSON"},
+		"JSON, a quarter is binary":  {"{" + string(printable[:47]) + string(control[:16]), "JSON"},
 		"an SSH key behind a word":   {"no-pty ssh-ed25519 " + ssh + " me@example.org", "SSH"},
 		"an SSH key without a word":  {ssh, "SSH"},
 		"SSH2, behind a comment":     {"# mine\n---- BEGIN SSH2 PUBLIC KEY ----\n" + ssh + "\n---- END SSH2 PUBLIC KEY ----\n", "SSH"},
@@ -127,7 +155,8 @@ func TestPublicTextIsNoSecret(t *testing.T) {
 		"one letter":                 {strings.Repeat("a", 64), "alike"},
 		"two bytes":                  {strings.Repeat("\xff\x00", 32), "alike"},
 		"seven letters":              {strings.Repeat("abcdefg", 10), "alike"},
-		"a third is one byte":        {strings.Repeat("=", 40) + "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", "alike"},
+		"a third is one byte":        {strings.Repeat("~", 32) + string(printable), "alike"},
+		"only padding":               {strings.Repeat("=", 64), "alike"},
 		"a JWK of zero bytes":        {`{"kty":"oct","k":"` + strings.Repeat("A", 100) + `"}`, "alike"},
 		"a JWK of a PEM public key":  {`{"kty":"oct","k":"` + base64.RawURLEncoding.EncodeToString([]byte(publicPEM)) + `"}`, "PEM"},
 		"a JWK of a DER certificate": {`{"kty":"oct","k":"` + base64.RawURLEncoding.EncodeToString(certDER) + `"}`, "DER"},
@@ -175,6 +204,10 @@ func TestTrueSecretsAreAccepted(t *testing.T) {
 		"a sequence of the wrong length": "\x30\x50" + string(long[:64]),
 		"a sequence of no elements":      "\x30\x40" + "\xff" + string(long[:63]),
 		"binary that begins like JSON":   "{" + string(long[:64]),
+		"eight letters":                  strings.Repeat("abcdefgh", 8),
+		"just under a third is one byte": strings.Repeat("~", 31) + string(printable),
+		"deeper than any key in DER":     nestedDER(t, 40),
+		"over a quarter is binary":       "{" + string(printable[:46]) + string(control[:17]),
 		"binary that begins like markup": " <" + string(long[:64]),
 		"binary that begins with FF FE":  "\xff\xfe" + string(long[:64]),
 		"decimal digits":                 "31415926535897932384626433832795028841971693993751058209749445923078164062862089",

@@ -39,6 +39,8 @@ func TestVerifyRefuses(t *testing.T) {
 		"one segment":      {"abc", tokens.ErrMalformed},
 		"two segments":     {parts[0] + "." + parts[1], tokens.ErrMalformed},
 		"four segments":    {good + ".", tokens.ErrMalformed},
+		"empty segment":    {parts[0] + ".." + parts[1] + "." + parts[2], tokens.ErrMalformed},
+		"no header":        {"." + parts[1] + "." + parts[2], tokens.ErrMalformed},
 		"five segments":    {good + ".a.b", tokens.ErrMalformed},
 		"JSON form":        {`{"payload":"","signatures":[]}`, tokens.ErrMalformed},
 		"too long":         {good + strings.Repeat("A", tokens.MaxLength), tokens.ErrMalformed},
@@ -103,6 +105,8 @@ func TestVerifyRefuses(t *testing.T) {
 		"nbf null":             {signParts(header, withMember(`"nbf":null`)), tokens.ErrMalformed},
 		"nbf a string":         {signParts(header, withMember(`"nbf":"1"`)), tokens.ErrMalformed},
 		"nbf negative":         {signParts(header, withMember(`"nbf":-1`)), tokens.ErrMalformed},
+		"nbf in 9999":          {signParts(header, withMember(`"nbf":253402300799`)), tokens.ErrNotYetValid},
+		"nbf too large":        {signParts(header, withMember(`"nbf":253402300800`)), tokens.ErrMalformed},
 		"nbf in the future":    {signParts(header, withMember(fmt.Sprintf(`"nbf":%d`, epoch.Unix()+1))), tokens.ErrNotYetValid},
 		"other issuer":         {signParts(header, withReplaced(issuerURL, issuerURL+"/")), tokens.ErrIssuer},
 		"other audience":       {signParts(header, withReplaced(`"api"`, `"API"`)), tokens.ErrAudience},
@@ -118,6 +122,9 @@ func TestVerifyRefuses(t *testing.T) {
 		})
 	}
 	for name, token := range map[string]string{
+		"exp in 9999":   signParts(header, withReplaced(fmt.Sprint(epoch.Unix()+60), "253402300799")),
+		"iat in 9999":   signParts(header, withReplaced(`"iat":1`, `"iat":253402300799`)),
+		"nbf 0":         signParts(header, withMember(`"nbf":0`)),
 		"aud array":     signParts(header, withReplaced(`"api"`, `["other","api"]`)),
 		"nbf now":       signParts(header, withMember(fmt.Sprintf(`"nbf":%d`, epoch.Unix()))),
 		"unknown claim": signParts(header, withMember(`"scope":"a b","cnf":{"jkt":"x"}`)),

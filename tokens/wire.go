@@ -72,16 +72,13 @@ func (a *audience) has(audience string) bool {
 	return a.one == audience || slices.Contains(a.many, audience)
 }
 
-// list returns the audience as a slice. If that equals expected, it returns expected
-// itself and allocates nothing.
+// list returns the audience, which has the expected one, as a slice. If it is the only one,
+// list returns expected itself and allocates nothing.
 func (a *audience) list(expected []string) []string {
-	switch {
-	case a.many != nil:
+	if a.many != nil {
 		return a.many
-	case expected[0] == a.one:
-		return expected
 	}
-	return []string{a.one}
+	return expected
 }
 
 // parts are the three segments of a compact JWS (RFC 7515 section 7.1).
