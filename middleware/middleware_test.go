@@ -257,7 +257,7 @@ func TestAuthenticateReturnsTypedErrors(t *testing.T) {
 	recorder := httptest.NewRecorder()
 	auth.WriteError(recorder, request(token), middleware.ErrNotAllowed)
 	assert.Equal(t, 403, recorder.Code)
-	assert.Contains(t, recorder.Header().Get("WWW-Authenticate"), "insufficient_scope")
+	assert.Contains(t, recorder.Header().Get("WWW-Authenticate"), `Bearer realm="api", error="insufficient_scope"`)
 }
 
 // TestOwnAccountFinderIsAsked: the account comes from a table of the user's own.

@@ -78,6 +78,29 @@ func TestRemoteVerifierRemembersUnknownKeys(t *testing.T) {
 	assert.NoError(t, err, "the fetch for another key has brought it")
 }
 
+// TestRetryIntervalIs30SecondsByDefault: after a burst, tokens with unknown keys cause a fetch in each.
+func TestRetryIntervalIs30SecondsByDefault(t *testing.T) {
+	first := generate(t, tokens.EdDSA)
+	p := publish(t)
+	p.serveKeys(t, first)
+	clock := new(fakeClock)
+	remote := newRemote(t, p, func(c *tokens.RemoteConfig) { c.Interval, c.RetryInterval, c.Now = time.Hour, 0, clock.now })
+	_, err := remote.Verify(t.Context(), signAccess(t, first))
+	require.NoError(t, err)
+	send := func(round string) int64 {
+		for i := range 6 {
+			_, err := remote.Verify(t.Context(), signParts(`{"alg":"EdDSA","typ":"at+jwt","kid":"`+fmt.Sprint(round, i)+`"}`, "{}"))
+			require.ErrorIs(t, err, tokens.ErrUnknownKey)
+		}
+		return p.fetches.Load()
+	}
+	assert.EqualValues(t, 1+5, send("burst"))
+	clock.advance(29 * time.Second)
+	assert.EqualValues(t, 1+5, send("too early"))
+	clock.advance(time.Second)
+	assert.EqualValues(t, 1+5+1, send("in time"))
+}
+
 // TestRemoteVerifierAllowsABurst: a few tokens with unknown keys do not delay a new key,
 // and many do not cause more fetches than allowed.
 func TestRemoteVerifierAllowsABurst(t *testing.T) {

@@ -145,8 +145,8 @@ func TestKeyringReplace(t *testing.T) {
 func TestIssuerPathCanBeMounted(t *testing.T) {
 	keys := newKit(t).keys
 	for issuer, good := range map[string]bool{
-		"https://h": true, "https://h/": true, "https://h/tenant": true, "https://h/tenant/a/": true,
-		"https://h/%C3%A9": true, "https://h/\u00e9": true, "https://h/%41": true,
+		"https://h": true, "https://h/": true, "https://h/tenant": true, "https://h/tenant/a/": true, "http://h:1/tenant": true,
+		"https://h/{a}": false, "https://h/a b": false, "https://h/%C3%A9": true, "https://h/\u00e9": true, "https://h/%41": true,
 		"http://h/a%09b": false, "http://h/a%00": false, "http://h/%7F": false, "http://h/%C2%85": false, "http://h/%0A/": false,
 		"http://h/a%2Fb": false, "http://h/a%2fb": false, "http://h/%2F": false, "http://h/a%2541": false,
 		"http://h//": false, "http://h///": false, "http://h/a//": false, "http://h//a": false,
@@ -219,11 +219,4 @@ func TestIssuerKnowsItsURLs(t *testing.T) {
 	require.NoError(t, err)
 	_, err = k.issuer.Verifier().Verify(t.Context(), token)
 	assert.NoError(t, err)
-	for issuer, good := range map[string]bool{
-		"https://h": true, "https://h/": true, "https://h/tenant/a": true, "https://h/tenant/a/": true, "http://h:1/%C3%A9": true,
-		"https://h//a": false, "https://h/a/../b": false, "https://h/{a}": false, "https://h/a b": false, "https://h/a#": false,
-	} {
-		_, err := tokens.NewIssuer(tokens.IssuerConfig{Keys: k.keys, Issuer: issuer})
-		assert.Equal(t, good, err == nil, issuer)
-	}
 }
