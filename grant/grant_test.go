@@ -216,7 +216,7 @@ func TestBoundsOfConfiguration(t *testing.T) {
 		refuse []any
 	}
 	duration := func(name string, set func(*grant.Client, time.Duration), good, refuse []any) values {
-		return values{"Client." + name, func(value any) error {
+		return values{name, func(value any) error {
 			var c grant.Client
 			set(&c, value.(time.Duration))
 			return client(c)
@@ -255,7 +255,7 @@ func TestBoundsOfConfiguration(t *testing.T) {
 			assert.NoError(t, test.try(value), "%s: %v", test.field, value)
 		}
 		for _, value := range test.refuse {
-			assert.ErrorContains(t, test.try(value), strings.TrimPrefix(test.field, "Client."), "%s: %v", test.field, value)
+			assert.ErrorContains(t, test.try(value), test.field, "%s: %v", test.field, value)
 		}
 	}
 }
