@@ -302,6 +302,7 @@ func TestCommandsRefuseWrongArguments(t *testing.T) {
 		{"accounts logout a b c", "wrong number of arguments for logout"},
 		{"accounts export file", "wrong number of arguments for export"},
 		{"accounts list -json", "flags such as -json stand before list"},
+		{"keys list -key-file other.key", "flags such as -key-file stand before list"},
 		{"accounts add ada ada@example.org -json", "flags such as -json stand before add"},
 		{"accounts export -after=x", "flags such as -after=x stand before export"},
 		{"accounts import", "import takes a file"},

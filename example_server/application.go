@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -56,6 +57,7 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 	if err != nil {
 		return nil, fmt.Errorf("-key-file: %w", err)
 	}
+	logOpened(s, logger)
 	if keys.Created() && isMongoDB(s.store) {
 		logger.Warn("every process over the same database needs this same key file: copy it to the others", "file", s.keyFile)
 	}
@@ -182,6 +184,25 @@ func openStore(ctx context.Context, location string, logger *slog.Logger) (backe
 		return nil, nil, errors.New(expected)
 	}
 	return nil, nil, fmt.Errorf("%q: %s", location, expected)
+}
+
+// logOpened says which accounts and keys are in use: in another folder there would be others. A
+// URI may hold a password, so it is left out.
+func logOpened(s *settings, logger *slog.Logger) {
+	kept := s.store
+	if path, isBolt := strings.CutPrefix(s.store, "bolt:"); isBolt {
+		kept = "bolt:" + absolute(path)
+	} else if isMongoDB(s.store) {
+		kept = "MongoDB"
+	}
+	logger.Info("opened the store and the keys", "store", kept, "key_file", absolute(s.keyFile))
+}
+
+func absolute(path string) string {
+	if whole, err := filepath.Abs(path); err == nil {
+		return whole
+	}
+	return path
 }
 
 func isMongoDB(location string) bool {

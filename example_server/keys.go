@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/oauthsv/oauthsv/tokens"
@@ -49,6 +50,8 @@ func runKeys(arguments []string, getenv func(string) string, stdout, stderr io.W
 		return fmt.Errorf("keys: unknown command %q: the commands are %s", command, commands)
 	}
 	switch {
+	case flags.NArg() > wanted && strings.HasPrefix(flags.Arg(wanted), "-"):
+		return fmt.Errorf("keys: flags such as %s stand before %s", flags.Arg(wanted), command)
 	case flags.NArg() != wanted:
 		return fmt.Errorf("keys: wrong number of arguments for %s: the commands are %s", command, commands)
 	case lifetime <= 0:

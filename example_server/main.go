@@ -5,10 +5,8 @@
 //
 // It needs no database and no configuration. Run it with -help for its flags,
 // "example_server keys -help" for how keys are rotated, and "example_server accounts -help"
-// for administration. SIGHUP reads the key file
-// again; one that comes during the start does so as soon as the server listens.
-// Only in the first milliseconds of a process, before main runs, a SIGHUP still ends
-// it. Start it with SIGHUP ignored, as nohup does, to close that gap too.
+// for administration. On SIGHUP the server reads the key file again. A SIGHUP during the
+// start is remembered.
 package main
 
 import (

@@ -85,6 +85,7 @@ func TestKill(t *testing.T) {
 	// answered: the last answered token is then one before, and still good.
 	p.refresh(last.RefreshToken)
 	assert.NotContains(t, p.stderr.String(), "made account", "the root account is made once")
+	assert.Contains(t, p.stderr.String(), "store=bolt:"+filepath.Join(directory, "oauthsv.db")+" key_file="+filepath.Join(directory, "oauthsv.key"), "where it is")
 }
 
 // TestShutdownFinishesRequests: logins take a while; those in flight when the

@@ -202,7 +202,7 @@ const challengeBasic = `Basic realm="token endpoint", charset="UTF-8"`
 var errClientSecret = errors.New("grant: wrong client secret")
 
 func invalidClient(err error) *Error {
-	return &Error{Code: CodeInvalidClient, Description: "client authentication failed", Status: http.StatusUnauthorized, Err: err}
+	return &Error{Code: CodeInvalidClient, Description: "client authentication failed: client_id is missing or unknown, or the secret is wrong", Status: http.StatusUnauthorized, Err: err}
 }
 
 func unauthorizedClient() *Error {

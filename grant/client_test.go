@@ -176,7 +176,7 @@ func TestIntrospectionNeedsCredentials(t *testing.T) {
 					assert.Contains(t, got.body, `"active":true`, kind)
 					continue
 				}
-				assert.Contains(t, []any{"the caller may not introspect", "client authentication failed"}, got.json(t)["error_description"], kind)
+				assert.Contains(t, []any{"the caller may not introspect", "client authentication failed: client_id is missing or unknown, or the secret is wrong"}, got.json(t)["error_description"], kind)
 				want := test.kinds
 				if strings.Contains(sent.form, "secret=") && slices.Contains(want, basic) {
 					want = []string{basic} // it is a client

@@ -19,10 +19,9 @@ import (
 //	refresh  POST /token   grant_type=refresh_token&client_id=app
 //	log out  POST /revoke  client_id=app
 //
-// The configuration says which clients have a cookie. The request only names its client,
-// and gains nothing by another name: the cookie is read for its own client alone, and the
-// client's refresh token is taken from nowhere else. So users of a client that had none
-// before log in again.
+// The configuration says which clients have a cookie. A request with another client_id
+// cannot use it. For a client with a cookie, a refresh token in the form is refused. So if
+// you give an existing client a cookie, its users log in once more.
 //
 // The cookie is HttpOnly, Secure and SameSite=Strict, and has no Domain. It lives as long
 // as the refresh token. A refresh that finds the session gone clears it, and an outage does
@@ -131,7 +130,7 @@ func (c *RefreshCookie) check(r *http.Request) *Error {
 	if protection.Check(r) == nil {
 		return nil
 	}
-	return &Error{Code: CodeCrossOrigin, Description: "cross-origin request", Status: http.StatusForbidden, Err: ErrCrossOrigin}
+	return &Error{Code: CodeCrossOrigin, Description: "the origin of this request is not trusted for the cookie of this client", Status: http.StatusForbidden, Err: ErrCrossOrigin}
 }
 
 // RefreshCookie returns the RefreshCookie of a client, or nil if the client has none. It is

@@ -25,11 +25,13 @@ const (
 	// at.
 	EventLoginThrottled EventType = "login_throttled"
 	// EventLoginRefused: the password was right, and Config.Approve refused.
-	EventLoginRefused  EventType = "login_refused"
+	EventLoginRefused EventType = "login_refused"
+	// EventSessionIssued: Server.Issue started a session without a password.
 	EventSessionIssued EventType = "session_issued"
 	// EventIssueFailed: Server.Issue found no account, or a disabled one, or an
 	// outage.
-	EventIssueFailed    EventType = "issue_failed"
+	EventIssueFailed EventType = "issue_failed"
+	// EventTokenRefreshed: a client has exchanged its refresh token for new tokens.
 	EventTokenRefreshed EventType = "token_refreshed"
 	// EventRefreshTokenReplayed: two callers used a refresh token at about the same
 	// time, for example two tabs. Both got the same generation.
@@ -42,9 +44,13 @@ const (
 	// access token of a void generation was used, see [store.ErrSuperseded], the
 	// session lives on.
 	EventRefreshTokenReused EventType = "refresh_token_reused"
-	EventRefreshFailed      EventType = "refresh_failed"
+	// EventRefreshFailed: a refresh token was refused for any other reason, or there was
+	// an outage.
+	EventRefreshFailed EventType = "refresh_failed"
 	// EventSessionEvicted: a session was ended to make room for another.
 	EventSessionEvicted EventType = "session_evicted"
+	// EventSessionRevoked: a client has logged out, or a user or an administrator has ended
+	// a session.
 	EventSessionRevoked EventType = "session_revoked"
 
 	// EventPasswordCheckFailed: an account's current password was asked for, and is

@@ -58,7 +58,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) (*Response, *Erro
 		case cookie != nil:
 			return s.refreshByCookie(w, r, cookie, origin, client)
 		case parameters["refresh_token"] == "":
-			return nil, invalidRequest("refresh_token is missing")
+			return nil, invalidRequest("refresh_token is missing, and this client keeps none in a cookie")
 		}
 		return s.refresh(r.Context(), RefreshRequest{origin, parameters["refresh_token"]}, client)
 	}

@@ -77,8 +77,9 @@ type Config struct {
 	// has none, grant.TokenReused makes one of a function for events. The default
 	// writes a warning to Logger.
 	TokenReused func(ctx context.Context, ref store.SessionRef)
-	// Logger is told of outages, and at debug level why a request was answered with
-	// 401: the clients are not told. The default is slog.Default().
+	// Logger is told of outages, and at debug level why a request was refused: the
+	// clients are not told. It is warned once of a genuine token that is for another
+	// issuer or audience. The default is slog.Default().
 	Logger *slog.Logger
 }
 

@@ -77,7 +77,7 @@ func asError(err error) *Error {
 	case errors.Is(err, ErrMalformedCredentials):
 		return &Error{Status: http.StatusBadRequest, Code: CodeInvalidRequest, Description: "malformed or repeated credentials", Err: err}
 	case errors.Is(err, ErrCrossOrigin):
-		return &Error{Status: http.StatusForbidden, Code: CodeCrossOrigin, Description: "cross-origin request", Err: err}
+		return &Error{Status: http.StatusForbidden, Code: CodeCrossOrigin, Description: "the origin of this request is not trusted for the cookie", Err: err}
 	case errors.Is(err, ErrNotAllowed):
 		return &Error{Status: http.StatusForbidden, Code: CodeInsufficientScope, Description: "the account may not do this", Err: err}
 	case errors.Is(err, tokens.ErrInvalid), store.Refused(err):

@@ -54,12 +54,12 @@ type IntrospectionConfig struct {
 // A token that the issuer calls inactive is refused. If the issuer does not answer, or
 // refuses to answer this service, that is an outage. It is safe for concurrent use.
 //
-// The issuer does not tell the generation of a session. The Generation of a token is
-// here a negative number that no other answer has. It leads FindBySession to the
-// answer that Verify has used for the same request.
+// Do not read anything into the Generation of a token from here. The issuer does not tell
+// the generation of a session, so it is a number of this package's own.
 type Introspection struct {
 	config IntrospectionConfig
-	// answers counts the good answers.
+	// answers counts the good answers. Its negative value is the Generation of a token, which
+	// leads FindBySession to the answer that Verify has used for the same request.
 	answers atomic.Int64
 	// byToken holds the last good answer about each token, for CacheFor.
 	byToken *otter.Cache[string, *introspected]

@@ -117,7 +117,11 @@ func (i *Introspection) post(ctx context.Context, token string) (*introspectionA
 		return nil, err
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
+	switch response.StatusCode {
+	case http.StatusOK:
+	case http.StatusUnauthorized:
+		return nil, errors.New("status 401: the issuer does not accept the id and secret, or the token, of this service")
+	default:
 		return nil, fmt.Errorf("status %d", response.StatusCode)
 	}
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))

@@ -12,8 +12,10 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/oauthsv/oauthsv/middleware"
+	"github.com/oauthsv/oauthsv/middleware/middlewaretest"
 	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/tokens"
 )
@@ -34,7 +36,7 @@ func TestReasonOfRefusalIsLogged(t *testing.T) {
 		"bad signature":  {authorization: "Bearer TOKENhunter2", status: 401, level: "DEBUG", says: "tokens: "},
 		"session ended":  {authorization: "Bearer TOKEN", finds: store.ErrSessionEnded, status: 401, level: "DEBUG", says: store.ErrSessionEnded.Error()},
 		"disabled":       {authorization: "Bearer TOKEN", finds: store.ErrDisabled, status: 401, level: "DEBUG", says: store.ErrDisabled.Error()},
-		"malformed":      {authorization: "Bearer hunter2 x", status: 400},
+		"malformed":      {authorization: "Bearer hunter2 x", status: 400, level: "DEBUG", says: middleware.ErrMalformedCredentials.Error()},
 		"outage":         {authorization: "Bearer TOKEN", finds: errors.New("table is locked"), status: 503, level: "WARN", says: "table is locked"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -81,5 +83,33 @@ func BenchmarkRefused(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		refused.ServeHTTP(recorder, r)
+	}
+}
+
+// TestOtherIssuerIsWarnedOf: a genuine token of another issuer, or for another audience, shows that
+// two configurations differ. The warning says what is expected here, and comes once.
+func TestOtherIssuerIsWarnedOf(t *testing.T) {
+	k := newKit(t, middlewaretest.Config{})
+	issuer, token := k.Issuer, k.token
+	for name, config := range map[string]tokens.VerifierConfig{
+		"issuer":   {Keys: issuer.Keys(), Issuer: "http://127.0.0.1:8080", Audience: issuer.Audience(), Now: k.Now},
+		"audience": {Keys: issuer.Keys(), Issuer: issuer.URL(), Audience: "http://127.0.0.1:8080", Now: k.Now},
+	} {
+		verifier, err := tokens.NewVerifier(config)
+		require.NoError(t, err)
+		var log bytes.Buffer
+		auth, _, _ := newAuth(t, func(c *middleware.Config) {
+			c.Verifier, c.Logger = verifier, slog.New(slog.NewTextHandler(&log, nil))
+		})
+		for range 3 {
+			r := httptest.NewRequest("GET", "/", nil)
+			r.Header.Set("Authorization", "Bearer "+token)
+			recorder := httptest.NewRecorder()
+			auth.Require(http.NotFoundHandler()).ServeHTTP(recorder, r)
+			assert.Equal(t, 401, recorder.Code, name)
+		}
+		assert.Equal(t, 1, strings.Count(log.String(), "level=WARN"), name)
+		assert.Contains(t, log.String(), `expected \"http://127.0.0.1:8080\"`, name)
+		assert.NotContains(t, log.String(), token, name)
 	}
 }

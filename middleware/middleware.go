@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/tokens"
@@ -16,6 +17,8 @@ import (
 // [New].
 type Authenticator struct {
 	config Config
+	// warned is whether a genuine token for another service was warned of.
+	warned atomic.Bool
 }
 
 // Require lets a request through if it has a good access token.
@@ -146,7 +149,11 @@ func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, err error
 	switch answer.Status {
 	case http.StatusServiceUnavailable:
 		a.config.Logger.WarnContext(r.Context(), "a request could not be authenticated", "error", answer.Err)
-	case http.StatusUnauthorized:
+	default:
+		if misconfigured := errors.Is(err, tokens.ErrIssuer) || errors.Is(err, tokens.ErrAudience); misconfigured && !a.warned.Swap(true) {
+			a.config.Logger.WarnContext(r.Context(), "a genuine token is for another issuer or audience: configure the same ones here as where tokens are signed (this is said once)", "error", answer.Err)
+			break
+		}
 		// The client is told one thing for all reasons, so the operator needs the log.
 		if a.config.Logger.Enabled(r.Context(), slog.LevelDebug) {
 			a.config.Logger.DebugContext(r.Context(), "a request was refused", "error", answer.Err)

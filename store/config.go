@@ -32,7 +32,7 @@ type Config struct {
 	// new tokens still works for this long after they were issued, any number of
 	// times, and gives tokens of the same new generation.
 	//
-	// It must be longer than the delay between the callers plus the difference
+	// Choose it longer than the delay between the callers plus the difference
 	// between the servers' clocks. The default is 10 seconds, the maximum 60. With
 	// Off, the second caller counts as a thief unless LostReplyWindow lets it in.
 	ReuseInterval time.Duration

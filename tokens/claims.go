@@ -68,13 +68,21 @@ type expectation struct {
 	issuer   string
 	audience []string // always one; a slice, so that Claims can share it
 	opening  string   // what the payload of each token that has them begins with
+
+	// The errors of check. They say what is expected, and nothing of the token.
+	errIssuer, errAudience error
 }
 
 func newExpectation(issuer, audience string) expectation {
 	// They come from a configuration that was checked, or match no token.
 	iss, _ := jsontext.AppendQuote(nil, issuer)
 	aud, _ := jsontext.AppendQuote(nil, audience)
-	return expectation{issuer, []string{audience}, fmt.Sprintf(`{"iss":%s,"aud":%s`, iss, aud)}
+	return expectation{
+		issuer: issuer, audience: []string{audience},
+		opening:     fmt.Sprintf(`{"iss":%s,"aud":%s`, iss, aud),
+		errIssuer:   fmt.Errorf("%w: expected %q", ErrIssuer, issuer),
+		errAudience: fmt.Errorf("%w: expected %q", ErrAudience, audience),
+	}
 }
 
 // appendPayload appends the payload of a new token, as decodeClaims reads it. json.Marshal of
@@ -99,9 +107,9 @@ func (e *expectation) appendPayload(memory []byte, c *Claims, now time.Time) (_ 
 func (e *expectation) check(c *wireClaims) error {
 	switch {
 	case c.Issuer != e.issuer:
-		return ErrIssuer
+		return e.errIssuer
 	case !c.Audience.has(e.audience[0]):
-		return ErrAudience
+		return e.errAudience
 	}
 	return nil
 }

@@ -89,6 +89,9 @@ func issuerProblem(issuer string) string {
 	if strings.Contains(issuer, "@") {
 		shown = "a URL with an @"
 	}
+	if !strings.Contains(issuer, "://") {
+		return "Issuer is " + shown + ": it must begin with https:// or http://, such as https://login.example.org"
+	}
 	return "Issuer is " + shown + ": it must be an absolute http or https URL without user, query and fragment, such as https://login.example.org; " +
 		"its path must be plain: no space, brace, percent sign, control character, escaped slash, empty or dotted segment"
 }

@@ -28,7 +28,7 @@ func (r *RemoteVerifier) refresh(ctx context.Context) {
 		r.fetched.Add(1)
 		if err != nil {
 			r.fetchesFailed.Add(1)
-			r.config.Logger.Warn("the keys of the issuer cannot be fetched; the last ones stay in force", "url", r.config.URL, "error", err)
+			r.config.Logger.Warn("the keys of the issuer cannot be fetched; those that were fetched before stay in force", "url", r.config.URL, "error", err)
 			wait = min(wait, r.config.RetryInterval)
 		}
 		r.fetches.end(r.verifier.keys.set(), err)

@@ -45,7 +45,9 @@ func newApp() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	auth, err := middleware.New(middleware.Config{Verifier: issuer.Verifier(), Accounts: accounts})
+	auth, err := middleware.New(middleware.Config{
+		Verifier: issuer.Verifier(), Accounts: accounts, TokenReused: server.TokenReused,
+	})
 	if err != nil {
 		return nil, err
 	}

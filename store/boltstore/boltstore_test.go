@@ -57,6 +57,8 @@ func TestClosedIsUnavailable(t *testing.T) {
 
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
+	_, err := boltstore.Open("", boltstore.Config{}) // a variable that is not set
+	assert.ErrorContains(t, err, "the path is empty")
 	content := filled(t, 500)
 	bolt := func(change func(*bbolt.Tx) error) func(*testing.T, string) {
 		return func(t *testing.T, path string) {

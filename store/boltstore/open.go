@@ -110,6 +110,9 @@ func Open(path string, config Config) (*Store, error) {
 	if config.CheckInBackground && config.NoCheck {
 		return nil, errors.New("boltstore: configuration: CheckInBackground and NoCheck cannot be combined")
 	}
+	if path == "" {
+		return nil, errors.New("boltstore: configuration: the path is empty: give the name of a file, such as accounts.db")
+	}
 	s, err := open(path, config)
 	if err != nil {
 		return nil, fmt.Errorf("boltstore: opening %s: %w", path, err)

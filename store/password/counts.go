@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Counts are what a [Hasher] has done since it was made, and what it does now. A call of
+// Counts are what a [Hasher] has done since it was made, and what it does now. A turn is one
+// use of a core to hash. A call of
 // Hash, WrapSHA224 or Verify takes one turn to hash, and Verify a second one for a stored
 // hash that needs more memory than a new one.
 type Counts struct {

@@ -14,18 +14,24 @@ import (
 
 // newSite is an API with its login, for a browser app that appOrigin serves.
 func newSite(server *grant.Server, auth *middleware.Authenticator, appOrigin string) http.Handler {
-	mux := http.NewServeMux()
-	server.Mount(mux)
-	mux.Handle("PUT /orders", auth.Require(http.HandlerFunc(orders)))
+	return cors.New(policy(appOrigin)).Handler(newMux(server, auth))
+}
 
-	policy := cors.New(cors.Options{
+func policy(appOrigin string) cors.Options {
+	return cors.Options{
 		AllowedOrigins: []string{appOrigin}, // such as "https://app.example.org"
 		AllowedMethods: []string{"GET", "POST", "PUT", "PATCH", "DELETE"},
 		AllowedHeaders: []string{"Authorization", "Content-Type"},
 		ExposedHeaders: []string{"WWW-Authenticate", "Retry-After"},
 		MaxAge:         600, // seconds for which browsers remember the answer
-	})
-	return policy.Handler(mux)
+	}
+}
+
+func newMux(server *grant.Server, auth *middleware.Authenticator) http.Handler {
+	mux := http.NewServeMux()
+	server.Mount(mux)
+	mux.Handle("PUT /orders", auth.Require(http.HandlerFunc(orders)))
+	return mux
 }
 
 func orders(w http.ResponseWriter, r *http.Request) {

@@ -30,6 +30,7 @@ type world struct {
 	messages chan string
 	client   *http.Client
 	returned chan struct{} // closed when the handler of the stream has returned
+	end      func()        // as if the server began to shut down
 }
 
 // brittle is a backend that can be down.
@@ -64,7 +65,9 @@ func eachStream(t *testing.T, test func(t *testing.T, w *world, open func(token 
 			synctest.Test(t, func(t *testing.T) {
 				w := &world{t: t, messages: make(chan string), returned: make(chan struct{})}
 				w.Kit = middlewaretest.New(t, middlewaretest.Config{Now: time.Now, Backend: &brittle{memstore.New(), &w.down}})
-				stop := w.serve(kind.handler(w.Auth, w.messages))
+				ending, end := context.WithCancel(t.Context())
+				w.end = end
+				stop := w.serve(endingWith(ending, kind.handler(w.Auth, w.messages)))
 				defer stop()
 				test(t, w, func(token string) *stream { return kind.open(w, token) })
 			})
@@ -222,6 +225,16 @@ func TestStreamOutlivesAnOutage(t *testing.T) {
 		time.Sleep(10*time.Minute - 10*time.Second)
 		w.assertServed(s)
 		assert.Equal(t, 5*time.Minute, w.assertEnds(s), "but not its token")
+	})
+}
+
+// TestStreamEndsWithItsServer: else Shutdown would wait for it.
+func TestStreamEndsWithItsServer(t *testing.T) {
+	eachStream(t, func(t *testing.T, w *world, open func(string) *stream) {
+		s := open(w.Token(w.Account("ada")).AccessToken)
+		w.assertServed(s)
+		w.end()
+		assert.Zero(t, w.assertEnds(s))
 	})
 }
 
