@@ -147,7 +147,7 @@ func (c *accountsCommand) find(arguments []string) (found *subcommand, rest []st
 	if len(arguments) == 0 {
 		return nil, nil, fmt.Errorf("accounts: a command is missing: one of %s", strings.Join(names, ", "))
 	}
-	return nil, nil, fmt.Errorf("accounts: unknown command %q: the commands are %s", arguments[0], strings.Join(names, ", "))
+	return nil, nil, fmt.Errorf("accounts: unknown command %s: the commands are %s", shown(arguments[0]), strings.Join(names, ", "))
 }
 
 // account finds the account that an argument names.

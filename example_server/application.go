@@ -52,7 +52,7 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 			err = errors.Join(err, closeAll())
 		}
 	}()
-	// The keys come last, so that a start that is refused leaves no new key file behind.
+	// The keys come late, so that most starts that are refused leave no new key file behind.
 	keys, err := tokens.OpenKeyring(tokens.KeyFile{Path: s.keyFile, Logger: logger})
 	if err != nil {
 		return nil, fmt.Errorf("-key-file: %w", err)
@@ -126,7 +126,6 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 	}
 
 	mux := http.NewServeMux()
-	server.Mount(mux)
 	account.Mount(mux)
 	administration.Mount(mux)
 	if err := mountPage(mux, newPageSettings(s)); err != nil {
@@ -140,6 +139,9 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 			http.Error(w, "the store does not answer", http.StatusServiceUnavailable)
 		}
 	})
+	if err := mountProtocol(mux, server, s.issuer); err != nil {
+		return nil, err
+	}
 	queue, _ := mailer.(*mail.Queue)
 	return &application{
 		handler: mux,
@@ -147,6 +149,18 @@ func newApplication(ctx context.Context, s *settings, logger *slog.Logger, stder
 		close:   closeAll,
 		metrics: metrics{server, issuer.Verifier(), hasher, metered, queue},
 	}, nil
+}
+
+// mountProtocol mounts the endpoints below the path of the issuer. http.ServeMux panics if one
+// meets another endpoint there.
+func mountProtocol(mux *http.ServeMux, server *grant.Server, issuer string) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = fmt.Errorf("-issuer %q: other endpoints of this server have its path: choose another one, such as /auth", issuer)
+		}
+	}()
+	server.Mount(mux)
+	return nil
 }
 
 // reloadKeys takes over what an operator has changed in the key file.

@@ -47,7 +47,7 @@ func runKeys(arguments []string, getenv func(string) string, stdout, stderr io.W
 	case "":
 		return errors.New("keys: a command is missing: one of " + commands)
 	default:
-		return fmt.Errorf("keys: unknown command %q: the commands are %s", command, commands)
+		return fmt.Errorf("keys: unknown command %s: the commands are %s", shown(command), commands)
 	}
 	switch {
 	case flags.NArg() > wanted && strings.HasPrefix(flags.Arg(wanted), "-"):

@@ -10,11 +10,13 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/oauthsv/oauthsv/grant"
 	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/tokens"
 )
 
 // settings is what flags and environment say.
@@ -88,7 +90,7 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 		return nil, fmt.Errorf("%w (-help lists the flags)", err)
 	}
 	if flags.NArg() > 0 {
-		return nil, fmt.Errorf("unexpected argument %q (-help lists the flags)", flags.Arg(0))
+		return nil, fmt.Errorf("unexpected argument %s (-help lists the flags)", shown(flags.Arg(0)))
 	}
 	for _, read := range readEnvironment {
 		read()
@@ -108,6 +110,9 @@ func parseSettings(arguments []string, getenv func(string) string, stderr io.Wri
 	s.noRegistration = registration == "off"
 	if registration != "on" && registration != "off" {
 		return nil, fmt.Errorf("-registration %q: must be on or off", registration)
+	}
+	if s.keyFile == "" {
+		return nil, errors.New("-key-file is empty: give the name of a file, such as oauthsv.key")
 	}
 	if err := s.checkDurations(); err != nil {
 		return nil, err
@@ -137,7 +142,7 @@ func (d *durationValue) String() string { return time.Duration(*d).String() }
 func (d *durationValue) Set(text string) error {
 	value, err := time.ParseDuration(text)
 	if err != nil {
-		return errors.New("write a duration such as 90s, 15m or 720h")
+		return errors.New("write a duration such as 90s, 15m or 720h; the longest is 2562047h")
 	}
 	*d = durationValue(value)
 	return nil
@@ -158,6 +163,14 @@ func parseFlags(flags *flag.FlagSet, arguments []string, usage string, stderr io
 		return fmt.Errorf("%s: %w (-help lists the flags)", flags.Name(), err)
 	}
 	return nil
+}
+
+// shown is an argument as an error shows it: one in the wrong place may be a URI with a password.
+func shown(argument string) string {
+	if strings.ContainsAny(argument, "@") || strings.Contains(argument, "://") {
+		return "that looks like a URI"
+	}
+	return strconv.Quote(argument)
 }
 
 func isSet(flags *flag.FlagSet, name string) (found bool) {
@@ -201,11 +214,11 @@ func (s *settings) checkDurations() error {
 		switch {
 		case setting.none && setting.value == 0:
 		case setting.none && setting.value < setting.lowest:
-			return fmt.Errorf("-%s %v: must be at least %v, or 0 for none", setting.flag, setting.value, setting.lowest)
+			return fmt.Errorf("-%s %v: must be at least %v, such as 2160h, or 0 for none", setting.flag, setting.value, setting.lowest)
 		case setting.value < setting.lowest:
-			return fmt.Errorf("-%s %v: must be at least %v", setting.flag, setting.value, setting.lowest)
+			return fmt.Errorf("-%s %v: must be at least %v, such as 15m", setting.flag, setting.value, setting.lowest)
 		case setting.highest > 0 && setting.value > setting.highest:
-			return fmt.Errorf("-%s %v: must be at most %v", setting.flag, setting.value, setting.highest)
+			return fmt.Errorf("-%s %v: must be at most %v, such as 10s", setting.flag, setting.value, setting.highest)
 		}
 	}
 	return nil
@@ -242,15 +255,35 @@ func (s *settings) chooseIssuer(address net.Addr, logger *slog.Logger) error {
 			logger.Warn("the port was picked at random: tokens of this issuer are refused after a restart on another port; set -issuer or a port", "issuer", s.issuer)
 		}
 	}
+	if err := s.checkIssuer(); err != nil {
+		return err
+	}
 	location, err := url.Parse(s.issuer)
 	if err != nil {
-		return fmt.Errorf("-issuer: %w", err)
+		return errors.New("-issuer: not a URL") // which checkIssuer has said already
 	}
 	switch {
 	case isLoopback(location.Host) && !isLoopback(address.String()):
 		logger.Warn("the server listens beyond loopback, and the issuer is a loopback URL: clients on other machines cannot use the URLs of this issuer, and passwords and tokens of those that connect cross the network in the clear; give -issuer the https URL that clients use, or listen on loopback", "issuer", s.issuer, "addr", s.addr)
 	case strings.EqualFold(location.Scheme, "http") && !isLoopback(location.Host):
 		logger.Warn("the issuer is an http URL: passwords and tokens cross the network in the clear; put TLS in front and use https", "issuer", s.issuer)
+	}
+	return nil
+}
+
+// checkIssuer tries the issuer and the audience with a key for once, so that a wrong one is said
+// before the store and the key file are made, and before a log shows the password that it may hold.
+func (s *settings) checkIssuer() error {
+	key, err := tokens.GenerateKey(tokens.HS512)
+	if err != nil {
+		return err
+	}
+	keys, err := tokens.NewKeyring(key)
+	if err != nil {
+		return err
+	}
+	if _, err := tokens.NewIssuer(tokens.IssuerConfig{Keys: keys, Issuer: s.issuer, Audience: s.audience}); err != nil {
+		return fmt.Errorf("-issuer, -audience: %w", err)
 	}
 	return nil
 }

@@ -65,8 +65,8 @@ func checkGroup(group string) error {
 			break
 		}
 	}
-	if group == "" || len(group) > maxGroupBytes {
-		return &InvalidError{"group", `must be 1 to 64 ASCII letters, digits, ".", "_", ":" or "-"`}
+	if group == "" || len(group) > maxGroupBytes || group == "." || group == ".." { // browsers take these two out of a path
+		return &InvalidError{"group", `must be 1 to 64 ASCII letters, digits, ".", "_", ":" or "-", and not "." or ".."`}
 	}
 	return nil
 }

@@ -165,6 +165,8 @@ func (i *Issuer) sign(claims *Claims, target *expectation, key *tokenKey) (strin
 		return "", errClaims
 	case claims.Expiry.Unix() <= now.Unix():
 		return "", fmt.Errorf("%w: signing: Expiry is not in the future", ErrExpired)
+	case claims.Expiry.Unix() > maxTime:
+		return "", malformed("signing: Expiry is after the year 9999")
 	}
 	scratch := getScratch()
 	defer scratch.release()
@@ -179,7 +181,11 @@ func (i *Issuer) sign(claims *Claims, target *expectation, key *tokenKey) (strin
 	if err != nil {
 		return "", fmt.Errorf("tokens: signing: %w", err)
 	}
-	return string(base64.RawURLEncoding.AppendEncode(append(token, '.'), signature)), nil
+	token = base64.RawURLEncoding.AppendEncode(append(token, '.'), signature)
+	if len(token) > MaxLength {
+		return "", malformed("signing: the claims are too long")
+	}
+	return string(token), nil
 }
 
 // VerifyRefresh verifies a refresh token that this issuer made, or that another

@@ -198,6 +198,8 @@ func TestSignRefusesWhatVerifyWould(t *testing.T) {
 		"expired":          func(c *tokens.Claims) { c.Expiry = epoch },
 		"no expiry":        func(c *tokens.Claims) { c.Expiry = time.Time{} },
 		"subject no UTF-8": func(c *tokens.Claims) { c.Subject = "\xff" },
+		"subject too long": func(c *tokens.Claims) { c.Subject = strings.Repeat("s", tokens.MaxLength) },
+		"after 9999":       func(c *tokens.Claims) { c.Expiry = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
 	} {
 		bad := claims
 		change(&bad)

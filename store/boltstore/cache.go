@@ -3,6 +3,7 @@ package boltstore
 import (
 	"cmp"
 	"math"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -37,8 +38,6 @@ const (
 	// accountOverhead is the memory of an account without what it points to, in bytes. It
 	// counts the node of the cache.
 	accountOverhead = int(unsafe.Sizeof(store.Account{})) + 192
-	// unknownOverhead stands for a member that this version does not know.
-	unknownOverhead = 256
 )
 
 func newCache(bytes int64) *cache {
@@ -55,7 +54,7 @@ func newCache(bytes int64) *cache {
 
 // sizeOf returns the memory that an account takes in the cache, in bytes.
 func sizeOf(account *store.Account) int {
-	size := accountOverhead + len(account.Unknown)*unknownOverhead +
+	size := accountOverhead +
 		len(account.Name) + len(account.Email) + len(account.EmailKey) + len(account.Phone) + len(account.PasswordHash)
 	size += cap(account.Groups) * int(unsafe.Sizeof(""))
 	for _, group := range account.Groups {
@@ -64,9 +63,13 @@ func sizeOf(account *store.Account) int {
 	size += cap(account.Sessions) * int(unsafe.Sizeof(store.Session{}))
 	for i := range account.Sessions {
 		s := &account.Sessions[i]
-		size += len(s.ID) + len(s.ClientID) + len(s.UserAgent) + len(s.Address) + len(s.Unknown)*unknownOverhead
+		size += len(s.ID) + len(s.ClientID) + len(s.UserAgent) + len(s.Address)
 	}
 	return size
+}
+
+func hasUnknown(account *store.Account) bool {
+	return len(account.Unknown) > 0 || slices.ContainsFunc(account.Sessions, func(s store.Session) bool { return len(s.Unknown) > 0 })
 }
 
 // find returns the account, or nil if the cache does not hold it.
@@ -79,9 +82,10 @@ func (c *cache) find(id store.ID) *store.Account {
 }
 
 // keep adds an account that a read has found in a transaction, if no newer transaction has
-// changed it or is about to.
+// changed it or is about to. It leaves out an account with members that a newer version of this
+// package has written: their size in memory is not known.
 func (c *cache) keep(account *store.Account, transaction uint64) {
-	if c == nil {
+	if c == nil || hasUnknown(account) {
 		return
 	}
 	shard := c.shard(account.ID)

@@ -267,3 +267,50 @@ func TestChangesOfOneAccountAddUp(t *testing.T) {
 	require.NoError(t, err)
 	assert.EqualValues(t, account(1).Sessions[0].Generation+writers*changes, found.Sessions[0].Generation)
 }
+
+// TestChangedAccountIsNotWritten: a caller that changes an account it was given, against the rules,
+// does not get the change into the file with the next write.
+func TestChangedAccountIsNotWritten(t *testing.T) {
+	for _, cacheBytes := range []int64{0, -1} {
+		path := filepath.Join(t.TempDir(), "test.db")
+		backend, err := boltstore.Open(path, boltstore.Config{CacheBytes: cacheBytes})
+		require.NoError(t, err)
+		require.NoError(t, backend.Create(bg, account(1)))
+		for range 2 {
+			found, err := backend.FindByID(bg, account(1).ID)
+			require.NoError(t, err)
+			found.Groups[0], found.Name = "admin", "changed"
+		}
+		require.NoError(t, backend.Update(bg, account(1).ID, func(a *store.Account) error {
+			a.Phone = "1"
+			return nil
+		}))
+		require.NoError(t, backend.Close())
+		backend = open(t, path)
+		found, err := backend.FindByID(bg, account(1).ID)
+		require.NoError(t, err)
+		want := account(1)
+		want.Phone = "1"
+		assert.Equal(t, want, found)
+	}
+}
+
+// TestUnknownMembersAreNotCached: nobody knows how large the members are that a newer version has
+// written, so they cannot fill the memory.
+func TestUnknownMembersAreNotCached(t *testing.T) {
+	const cacheBytes, count = 1 << 20, 20
+	backend := openCached(t, cacheBytes)
+	for i := range count {
+		made := account(i)
+		made.Unknown = map[string]any{"large": strings.Repeat("x", cacheBytes)}
+		require.NoError(t, backend.Create(bg, made))
+	}
+	before := liveHeap()
+	for i := range count {
+		found, err := backend.FindByID(bg, account(i).ID)
+		require.NoError(t, err)
+		require.Len(t, found.Unknown["large"], cacheBytes)
+	}
+	assert.Less(t, liveHeap()-before, int64(2*cacheBytes))
+	runtime.KeepAlive(backend)
+}

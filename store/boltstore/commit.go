@@ -149,7 +149,7 @@ func (s *Store) transact(work func(*batch)) (err error) {
 		ended = true
 		return s.fail(errLostCommit)
 	}
-	b := &batch{tx: tx, cache: s.cache}
+	b := &batch{tx: tx}
 	work(b)
 	ended = true
 	if b.err != nil || !b.wrote && s.commitError.Load() == nil {
@@ -200,7 +200,6 @@ func (j *job) run(b *batch) {
 // batch is the transaction that jobs share.
 type batch struct {
 	tx      *bbolt.Tx
-	cache   *cache            // holds what was committed before
 	changed map[store.ID]bool // the accounts that the transaction changes
 	wrote   bool
 	calling bool  // whether a caller's change function runs

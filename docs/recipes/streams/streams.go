@@ -51,9 +51,9 @@ func refused(auth *middleware.Authenticator, r *http.Request) bool {
 	return errors.As(err, &answer) && answer.Status != http.StatusServiceUnavailable
 }
 
-// endingWith ends the requests of a stream when a context ends. http.Server.Shutdown waits
-// for requests, and a stream does not end by itself. So let http.Server.RegisterOnShutdown
-// cancel the context.
+// endingWith ends the requests of a stream of events when a context ends.
+// http.Server.Shutdown waits for requests, and a stream does not end by itself. So let
+// http.Server.RegisterOnShutdown cancel the context.
 func endingWith(ending context.Context, stream http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithCancel(r.Context())

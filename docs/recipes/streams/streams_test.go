@@ -30,7 +30,6 @@ type world struct {
 	messages chan string
 	client   *http.Client
 	returned chan struct{} // closed when the handler of the stream has returned
-	end      func()        // as if the server began to shut down
 }
 
 // brittle is a backend that can be down.
@@ -65,9 +64,7 @@ func eachStream(t *testing.T, test func(t *testing.T, w *world, open func(token 
 			synctest.Test(t, func(t *testing.T) {
 				w := &world{t: t, messages: make(chan string), returned: make(chan struct{})}
 				w.Kit = middlewaretest.New(t, middlewaretest.Config{Now: time.Now, Backend: &brittle{memstore.New(), &w.down}})
-				ending, end := context.WithCancel(t.Context())
-				w.end = end
-				stop := w.serve(endingWith(ending, kind.handler(w.Auth, w.messages)))
+				stop := w.serve(kind.handler(w.Auth, w.messages))
 				defer stop()
 				test(t, w, func(token string) *stream { return kind.open(w, token) })
 			})
@@ -228,12 +225,16 @@ func TestStreamOutlivesAnOutage(t *testing.T) {
 	})
 }
 
-// TestStreamEndsWithItsServer: else Shutdown would wait for it.
-func TestStreamEndsWithItsServer(t *testing.T) {
-	eachStream(t, func(t *testing.T, w *world, open func(string) *stream) {
-		s := open(w.Token(w.Account("ada")).AccessToken)
+// TestEventsEndWithTheirServer: else Shutdown would wait for them.
+func TestEventsEndWithTheirServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, messages: make(chan string), returned: make(chan struct{})}
+		w.Kit = middlewaretest.New(t, middlewaretest.Config{Now: time.Now})
+		ending, end := context.WithCancel(t.Context())
+		defer w.serve(endingWith(ending, events(w.Auth, w.messages)))()
+		s := w.openEvents(w.Token(w.Account("ada")).AccessToken)
 		w.assertServed(s)
-		w.end()
+		end()
 		assert.Zero(t, w.assertEnds(s))
 	})
 }
