@@ -119,6 +119,7 @@ func TestPasswordPolicyRefusesThePersonal(t *testing.T) {
 		{"E\u0301toile7!", "\u00e9toile", "", PasswordPersonal},
 		{"\u00c9toile7!", "\u00e9toile", "", PasswordPersonal},
 		{"ada.lovelace.ada.k7#", "ada", "ada.lovelace@example.org", PasswordPersonal}, // the longer first
+		{"ada.lovelace.ada.k7#", "ada.lovelace", "ada@example.org", PasswordPersonal},
 	} {
 		assert.Equal(t, test.want, reasonOf(t, atLeast8, test.password, test.name, test.email), "%q", test.password)
 	}

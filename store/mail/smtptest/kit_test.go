@@ -31,7 +31,7 @@ const (
 
 func newSMTP(t testing.TB, server *smtptest.Server, changes ...func(*oauthmail.SMTPConfig)) *oauthmail.SMTP {
 	t.Helper()
-	config := oauthmail.SMTPConfig{URL: server.URL(), From: from, TLS: server.ClientTLS(), Timeout: 30 * time.Second}
+	config := oauthmail.SMTPConfig{URL: server.URL(), From: from, TLS: server.ClientTLS()}
 	for _, change := range changes {
 		change(&config)
 	}
