@@ -39,6 +39,8 @@ func TestValuesOfRequestsAreCleaned(t *testing.T) {
 		"encoded word":     {"=?utf-8?q?a=0ABcc?=", "= ?utf-8?q?a=0ABcc?="},
 		"template actions": {"{{.Code}}", "{{[.]Code}}"},
 		"dot at the end":   {"evil.", "evil."},
+		"dot at the start": {".evil", "[.]evil"},
+		"after a letter":   {"v.5 and 5.x", "v.5 and 5[.]x"},
 		"too long":         {strings.Repeat("ä", 101), strings.Repeat("ä", 99) + "…"},
 		"just fits":        {strings.Repeat("ä", 100), strings.Repeat("ä", 100)},
 		"far too long":     {strings.Repeat("x", 1<<20), strings.Repeat("x", 99) + "…"},
