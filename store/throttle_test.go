@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -321,19 +322,19 @@ func TestBrokenCounterMeansNoGuesses(t *testing.T) {
 	}
 	assert.Zero(t, k.hasher.asked.Load())
 
-	// It breaks while the password is looked at: nobody learns that it was wrong.
-	k.records.fail.Store(false)
-	k.hasher.hold = make(chan struct{})
-	answer := make(chan error)
-	go func() { answer <- k.login("ada", "guess", home) }()
-	for k.hasher.asked.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	k.records.fail.Store(true)
-	close(k.hasher.hold)
-	err := <-answer
-	assert.ErrorIs(t, err, store.ErrUnavailable)
-	assert.NotErrorIs(t, err, store.ErrCredentials)
+	synctest.Test(t, func(t *testing.T) {
+		k := newThrottled(t, store.Throttle{})
+		k.hasher.hold = make(chan struct{})
+		answer := make(chan error)
+		go func() { answer <- k.login("ada", "guess", home) }()
+		synctest.Wait() // it breaks while the password is looked at: nobody learns that it was wrong
+		k.records.fail.Store(true)
+		close(k.hasher.hold)
+		err := <-answer
+		assert.ErrorIs(t, err, store.ErrUnavailable)
+		assert.NotErrorIs(t, err, store.ErrCredentials)
+		assert.Equal(t, int64(1), k.hasher.asked.Load())
+	})
 }
 
 // TestUnwritableCounterMeansNoGuesses: the counter can be read and not written. No guess
@@ -352,25 +353,24 @@ func TestUnwritableCounterMeansNoGuesses(t *testing.T) {
 
 // TestHangingUpDoesNotStopTheCount: a guesser who leaves as soon as he can.
 func TestHangingUpDoesNotStopTheCount(t *testing.T) {
-	k := newThrottled(t, store.Throttle{})
-	for range 10 {
-		ctx, hangUp := context.WithCancel(t.Context())
-		k.hasher.hold = make(chan struct{})
-		asked := k.hasher.asked.Load()
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			_, _ = k.Login(ctx, store.Login{Username: "nobody", Password: "guess", Session: store.NewSession{ClientID: "app"}})
-		}()
-		for k.hasher.asked.Load() == asked {
-			time.Sleep(time.Millisecond)
+	synctest.Test(t, func(t *testing.T) {
+		k := newThrottled(t, store.Throttle{})
+		for i := range 10 {
+			ctx, hangUp := context.WithCancel(t.Context())
+			k.hasher.hold = make(chan struct{})
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				_, _ = k.Login(ctx, store.Login{Username: "nobody", Password: "guess", Session: store.NewSession{ClientID: "app"}})
+			}()
+			synctest.Wait()
+			assert.Equal(t, int64(i+1), k.hasher.asked.Load())
+			hangUp()
+			close(k.hasher.hold)
+			<-done
 		}
-		hangUp()
-		close(k.hasher.hold)
-		<-done
-	}
-	k.hasher.hold = nil
-	assert.ErrorIs(t, k.login("nobody", "guess", ""), store.ErrThrottled)
+		assert.ErrorIs(t, k.login("nobody", "guess", ""), store.ErrThrottled)
+	})
 }
 
 func TestHardCap(t *testing.T) {
