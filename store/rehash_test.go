@@ -95,22 +95,56 @@ func TestLoginLooksAgain(t *testing.T) {
 	}
 }
 
-// TestChangePasswordLooksAgain checks the same for ChangePassword.
+// TestChangePasswordLooksAgain checks the same for ChangePassword. What the other call has left
+// stays, unless the password is still right.
 func TestChangePasswordLooksAgain(t *testing.T) {
-	old := newKit(t, store.Config{})
-	account := old.create(t, "ada")
-	hasher, err := password.New(password.Config{Memory: 8, Iterations: 1})
+	for name, test := range map[string]struct {
+		meanwhile func(*kit, store.ID) error
+		want      error
+	}{
+		"the same password, hashed anew": {func(k *kit, id store.ID) error { return k.SetPassword(context.Background(), id, secret) }, nil},
+		"another password":               {func(k *kit, id store.ID) error { return k.SetPassword(context.Background(), id, "plum engine corner") }, store.ErrCredentials},
+		"disabled":                       {func(k *kit, id store.ID) error { return k.Disable(context.Background(), id) }, store.ErrDisabled},
+		"removed":                        {func(k *kit, id store.ID) error { return k.Remove(context.Background(), id) }, store.ErrNotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			old := newKit(t, store.Config{})
+			account := old.create(t, "ada")
+			hasher, err := password.New(password.Config{Memory: 8, Iterations: 1})
+			require.NoError(t, err)
+			var left *store.Account
+			once := false
+			k := newKit(t, store.Config{Backend: old.backend, Passwords: &replacingHasher{hasher, func() {
+				if !once {
+					once = true
+					assert.NoError(t, test.meanwhile(old, account.ID))
+					left, _ = old.FindByID(context.Background(), account.ID)
+				}
+			}}})
+			err = k.changePassword(t.Context(), account.ID, secret, newSecret)
+			assert.ErrorIs(t, err, test.want)
+			if test.want == nil {
+				_, err = k.VerifyPassword(t.Context(), "ada", newSecret)
+				assert.NoError(t, err)
+			} else if left != nil {
+				assert.Equal(t, left, k.find(t, account.ID))
+			}
+		})
+	}
+}
+
+// TestLostReplyToARehashCostsNoSecondCheck: the hash that is found is the one that was made.
+func TestLostReplyToARehashCostsNoSecondCheck(t *testing.T) {
+	backend := memstore.New()
+	newKit(t, store.Config{Backend: backend}).create(t, "ada")
+	stronger, err := password.New(password.Config{Memory: 16, Iterations: 2})
 	require.NoError(t, err)
-	once := false
-	k := newKit(t, store.Config{Backend: old.backend, Passwords: &replacingHasher{hasher, func() {
-		if !once {
-			once = true
-			assert.NoError(t, old.SetPassword(context.Background(), account.ID, secret))
-		}
-	}}})
-	require.NoError(t, k.changePassword(t.Context(), account.ID, secret, newSecret))
-	_, err = k.VerifyPassword(t.Context(), "ada", newSecret)
-	assert.NoError(t, err)
+	counting := &countingHasher{Hasher: stronger}
+	k := newKit(t, store.Config{Backend: forgetfulBackend{backend}, Passwords: counting})
+	account, err := k.VerifyPassword(t.Context(), "ada", secret)
+	require.NoError(t, err)
+	assert.Equal(t, 1, counting.verified)
+	assert.Equal(t, k.find(t, account.ID), account)
 }
 
 func TestLoginUpgradesHash(t *testing.T) {
