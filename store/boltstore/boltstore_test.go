@@ -1,6 +1,7 @@
 package boltstore_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -89,6 +90,8 @@ func TestOpenRefuses(t *testing.T) {
 		"cut in half":         {write(content[:len(content)/2]), boltstore.ErrDamaged},
 		"other program's":     {bolt(func(*bbolt.Tx) error { return nil }), boltstore.ErrForeign},
 		"newer format":        {setFormat("4"), boltstore.ErrNewer},
+		"format 0":            {setFormat("0"), boltstore.ErrForeign},
+		"negative format":     {setFormat("-1"), boltstore.ErrForeign},
 		"format is no number": {setFormat("one"), boltstore.ErrForeign},
 		"in use":              {func(t *testing.T, path string) { open(t, path) }, boltstore.ErrInUse},
 	} {
@@ -160,4 +163,49 @@ func TestManyWritersAndReaders(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// TestFileOfAnotherMachine: the system that made the file may have larger or smaller pages.
+func TestFileOfAnotherMachine(t *testing.T) {
+	const accounts = 50
+	original := filepath.Join(t.TempDir(), "original.db")
+	fill(t, original, accounts)
+	for _, pageSize := range []int{1 << 10, 1 << 12, 1 << 14, 1 << 16} {
+		path := filepath.Join(t.TempDir(), "test.db")
+		copyWithPages(t, original, path, pageSize)
+		assertWhole(t, path, accounts)
+		content, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for header := range 2 {
+			damaged := bytes.Clone(content)
+			damaged[header*pageSize+16+30]++
+			require.NoError(t, os.WriteFile(path, damaged, 0o600))
+			_, err := boltstore.Open(path, boltstore.Config{})
+			require.ErrorIs(t, err, boltstore.ErrDamaged, "header %d of pages of %d bytes", header, pageSize)
+			assert.ErrorContains(t, err, "AcceptLostWrite")
+		}
+		damaged := bytes.Clone(content)
+		damaged[16+30]++
+		damaged[pageSize+16+30]++
+		require.NoError(t, os.WriteFile(path, damaged, 0o600))
+		_, err = boltstore.Open(path, boltstore.Config{AcceptLostWrite: true})
+		assert.ErrorIs(t, err, boltstore.ErrDamaged, "both headers")
+	}
+}
+
+// copyWithPages copies a file into one with pages of another size.
+func copyWithPages(t *testing.T, from, to string, pageSize int) {
+	t.Helper()
+	db, err := bbolt.Open(to, 0o600, &bbolt.Options{PageSize: pageSize})
+	require.NoError(t, err)
+	edit(t, from, func(old *bbolt.Tx) error {
+		return db.Update(func(tx *bbolt.Tx) error {
+			return old.ForEach(func(name []byte, bucket *bbolt.Bucket) error {
+				copied, err := tx.CreateBucket(name)
+				require.NoError(t, err)
+				return bucket.ForEach(func(key, value []byte) error { return copied.Put(key, value) })
+			})
+		})
+	})
+	require.NoError(t, db.Close())
 }

@@ -1,9 +1,11 @@
 package boltstore_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -156,41 +158,69 @@ func TestNoReadGoesBack(t *testing.T) {
 	}
 }
 
-// TestCacheIsBounded fills the cache many times over, with small accounts and with large ones,
-// and looks at the memory.
+// TestCacheIsBounded fills the cache many times over, with accounts of several kinds, and looks at
+// the memory.
 func TestCacheIsBounded(t *testing.T) {
 	const cacheBytes = 1 << 20
-	for _, sessions := range []int{0, 1, 32} {
-		t.Run(strconv.Itoa(sessions), func(t *testing.T) {
-			backend := openCached(t, cacheBytes)
-			count := 800
-			if sessions < 32 {
-				count = 8000
+	text := func(i int) string { return fmt.Sprint(i, strings.Repeat("x", 1000)) }
+	sessions := func(count int) func(*store.Account, int) {
+		return func(a *store.Account, i int) {
+			a.Sessions = make([]store.Session, count)
+			for j := range a.Sessions {
+				a.Sessions[j] = store.Session{
+					ID: fmt.Sprintf("session-%d-of-account-%d", j, i), ClientID: "app", UserAgent: strings.Repeat("u", 100), Address: "192.0.2.1",
+					Created: epoch, Rotated: epoch, Expires: epoch,
+				}
 			}
+		}
+	}
+	for name, test := range map[string]struct {
+		count int
+		set   func(a *store.Account, i int)
+	}{
+		"no session":  {6000, sessions(0)},
+		"one session": {6000, sessions(1)},
+		"32 sessions": {600, sessions(32)},
+		"long texts": {1200, func(a *store.Account, i int) {
+			a.Name, a.Email, a.EmailKey, a.Phone, a.PasswordHash = text(i), text(i), text(i), text(i), text(i)
+		}},
+		"long texts in a session": {1200, func(a *store.Account, i int) {
+			a.Sessions = []store.Session{{ID: text(i), ClientID: text(i), UserAgent: text(i), Address: text(i), Created: epoch, Rotated: epoch, Expires: epoch}}
+		}},
+		"many groups": {1200, func(a *store.Account, i int) {
+			a.Groups = nil
+			for j := range 32 {
+				a.Groups = append(a.Groups, fmt.Sprintf("group-%02d-%s", j, strings.Repeat("g", 55)))
+			}
+		}},
+		"unknown members": {1200, func(a *store.Account, i int) {
+			members := make(map[string]any)
+			for j := range 16 {
+				members[fmt.Sprintf("member-%d", j)] = strings.Repeat("u", 80)
+			}
+			a.Unknown, a.Sessions[0].Unknown = members, members
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			backend := openCached(t, cacheBytes)
 			var all sync.WaitGroup
 			numbers := make(chan int)
 			for range 64 {
 				all.Go(func() {
 					for i := range numbers {
 						made := account(i)
-						made.Sessions = make([]store.Session, sessions)
-						for j := range made.Sessions {
-							made.Sessions[j] = store.Session{
-								ID: fmt.Sprintf("session-%d-of-account-%d", j, i), ClientID: "app", UserAgent: strings.Repeat("u", 100), Address: "192.0.2.1",
-								Created: epoch, Rotated: epoch, Expires: epoch,
-							}
-						}
+						test.set(made, i)
 						assert.NoError(t, backend.Create(bg, made))
 					}
 				})
 			}
-			for i := range count {
+			for i := range test.count {
 				numbers <- i
 			}
 			close(numbers)
 			all.Wait()
 			before := liveHeap()
-			for i := range count {
+			for i := range test.count {
 				_, err := backend.FindByID(bg, account(i).ID)
 				require.NoError(t, err)
 			}
@@ -313,4 +343,27 @@ func TestUnknownMembersAreNotCached(t *testing.T) {
 	}
 	assert.Less(t, liveHeap()-before, int64(2*cacheBytes))
 	runtime.KeepAlive(backend)
+}
+
+// TestAccountInMemoryMeetsNoDamage: it is found, unless the cache is off.
+func TestAccountInMemoryMeetsNoDamage(t *testing.T) {
+	for cacheBytes, found := range map[int64]bool{0: true, 1 << 20: true, -1: false} {
+		path := filepath.Join(t.TempDir(), "test.db")
+		fill(t, path, 10)
+		backend, err := boltstore.Open(path, boltstore.Config{CacheBytes: cacheBytes})
+		require.NoError(t, err)
+		_, err = backend.FindByID(bg, account(7).ID)
+		require.NoError(t, err)
+		content, err := os.ReadFile(path)
+		require.NoError(t, err)
+		writeAt(t, path, bytes.ReplaceAll(content, []byte("hash of account-7"), []byte("h4sh of account-7")), 0)
+		read, err := backend.FindByID(bg, account(7).ID)
+		if found {
+			assert.NoError(t, err)
+			assert.Equal(t, account(7), read)
+		} else {
+			assert.ErrorIs(t, err, boltstore.ErrDamaged)
+		}
+		require.NoError(t, backend.Close())
+	}
 }

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
 
 	"github.com/oauthsv/oauthsv/store"
 )
@@ -81,6 +83,28 @@ func TestRefusalLeavesNothing(t *testing.T) {
 	}
 	require.NoError(t, backend.Ping(bg))
 	require.NoError(t, backend.Create(bg, account(1)))
+
+	// The documentation has the bound.
+	const most = 32_760
+	record := func(r *store.Record) error {
+		r.Value, r.Expires = []byte("x"), epoch.AddDate(1, 0, 0)
+		return nil
+	}
+	assert.NoError(t, backend.UpdateRecord(bg, long[:1], epoch, record))
+	assert.NoError(t, backend.UpdateRecord(bg, long[:most], epoch, record))
+	assert.ErrorContains(t, backend.UpdateRecord(bg, long[:most+1], epoch, record), "too long")
+	assert.ErrorContains(t, backend.UpdateRecord(bg, "", epoch, record), "empty")
+	for i, set := range []func(*store.Account, string){
+		func(a *store.Account, text string) { a.Name = text },
+		func(a *store.Account, text string) { a.EmailKey = text },
+	} {
+		longest, longer := account(10+i), account(20+i)
+		set(longest, long[:most])
+		assert.NoError(t, backend.Create(bg, longest))
+		set(longer, long[:most+1])
+		assert.ErrorContains(t, backend.Create(bg, longer), "too long")
+	}
+
 	require.NoError(t, backend.Update(bg, account(1).ID, func(a *store.Account) error { // an empty text has no entry in an index
 		a.EmailKey = ""
 		return nil
@@ -104,4 +128,39 @@ func TestRefusalLeavesNothing(t *testing.T) {
 	require.NoError(t, backend.Create(bg, nameless))
 	require.NoError(t, backend.Close())
 	open(t, path)
+}
+
+// TestExpiredRecordsAreRemoved: each write removes the two that expired first. So they do not pile
+// up, and no write takes long.
+func TestExpiredRecordsAreRemoved(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	fill(t, path, 5) // record i expires after an hour and i seconds
+	write := func(now time.Time) {
+		backend := open(t, path)
+		require.NoError(t, backend.UpdateRecord(bg, "new", now, func(r *store.Record) error {
+			r.Value, r.Expires = []byte("x"), now.AddDate(1, 0, 0)
+			return nil
+		}))
+		require.NoError(t, backend.Close())
+	}
+	kept := func() (keys []string) {
+		edit(t, path, func(tx *bbolt.Tx) error {
+			return tx.Bucket([]byte("records")).ForEach(func(key, _ []byte) error {
+				keys = append(keys, string(key))
+				return nil
+			})
+		})
+		return keys
+	}
+	expired := epoch.Add(time.Hour + 3*time.Second)
+	write(epoch)
+	assert.Equal(t, []string{"new", "record-0", "record-1", "record-2", "record-3", "record-4"}, kept())
+	write(expired.Add(-3*time.Second - time.Millisecond))
+	assert.Len(t, kept(), 6, "none has expired")
+	write(expired)
+	assert.Equal(t, []string{"new", "record-2", "record-3", "record-4"}, kept())
+	write(expired)
+	assert.Equal(t, []string{"new", "record-4"}, kept())
+	write(expired)
+	assert.Equal(t, []string{"new", "record-4"}, kept(), "it has not expired")
 }

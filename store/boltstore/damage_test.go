@@ -182,6 +182,8 @@ func TestSwappedRecordsAreRefused(t *testing.T) {
 		"upgrade of groups that never was": func(tx *bbolt.Tx) error {
 			return tx.Bucket([]byte("meta")).Put([]byte("upgrade"), []byte{5})
 		},
+		"upgrade beyond the last table": upgradeAt("3", 6),
+		"upgrade of nothing":            upgradeAt("3"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "test.db")
@@ -192,6 +194,15 @@ func TestSwappedRecordsAreRefused(t *testing.T) {
 			_, err = boltstore.Open(path, boltstore.Config{})
 			require.ErrorIs(t, err, boltstore.ErrDamaged, "the lock was released")
 		})
+	}
+}
+
+// upgradeAt says that a file of a format is in the middle of an upgrade, with the right checksum.
+func upgradeAt(format string, marker ...byte) func(tx *bbolt.Tx) error {
+	return func(tx *bbolt.Tx) error {
+		meta := tx.Bucket([]byte("meta"))
+		sum := sealed("meta", []byte(format), marker)[len(marker):]
+		return errors.Join(meta.Put([]byte("upgrade"), marker), meta.Put([]byte("sum"), sum))
 	}
 }
 

@@ -3,6 +3,7 @@ package boltstore
 import (
 	"bytes"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -37,6 +38,15 @@ func TestCheckOfLargeFileIsAnnounced(t *testing.T) {
 	assert.Contains(t, lines[0], "estimate=")
 	assert.Contains(t, lines[1], "took=")
 	assert.Equal(t, []string{""}, opened(Config{announceFrom: 1, NoCheck: true}), "nothing to wait for")
+
+	file, err := os.Open(path)
+	require.NoError(t, err)
+	defer file.Close()
+	h, err := readHeader(file)
+	require.NoError(t, err)
+	size := int64(h.end * h.pageSize)
+	assert.Len(t, opened(Config{announceFrom: size}), 2, "just large enough")
+	assert.Equal(t, []string{""}, opened(Config{announceFrom: size + 1}), "just too small")
 }
 
 func TestEstimate(t *testing.T) {

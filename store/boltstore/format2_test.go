@@ -141,16 +141,17 @@ func TestFormat2UpgradeRefusesDamage(t *testing.T) {
 		return func(tx *bbolt.Tx) error { return tx.Bucket([]byte("meta")).Put([]byte(key), []byte(value)) }
 	}
 	for name, change := range map[string]func(tx *bbolt.Tx) error{
-		"account gone":  remove("accounts"),
-		"name gone":     remove("names"),
-		"expiry gone":   remove("expiries"),
-		"emails gone":   func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte("emails")) },
-		"format 3":      set("format", "3"),
-		"format 1":      set("format", "1"),
-		"a later step":  set("upgrade", "\x05"),
-		"an empty step": set("upgrade", ""),
-		"a step of old": set("upgrade", "\x00"),
-		"another sum":   set("sum", "\x00\x00\x00\x00"),
+		"account gone":                     remove("accounts"),
+		"name gone":                        remove("names"),
+		"expiry gone":                      remove("expiries"),
+		"emails gone":                      func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte("emails")) },
+		"format 3":                         set("format", "3"),
+		"format 1":                         set("format", "1"),
+		"a later step":                     set("upgrade", "\x05"),
+		"a later step, with the right sum": upgradeAt("2", 5),
+		"an empty step":                    set("upgrade", ""),
+		"a step of old":                    set("upgrade", "\x00"),
+		"another sum":                      set("sum", "\x00\x00\x00\x00"),
 		"entry of later": func(tx *bbolt.Tx) error {
 			b, err := tx.CreateBucket([]byte("groups"))
 			return errors.Join(err, b.Put([]byte("g\x00123456789012"), sealed("groups", []byte("g\x00123456789012"), nil)))
