@@ -178,22 +178,22 @@ func TestCacheIsBounded(t *testing.T) {
 		count int
 		set   func(a *store.Account, i int)
 	}{
-		"no session":  {6000, sessions(0)},
-		"one session": {6000, sessions(1)},
-		"32 sessions": {600, sessions(32)},
-		"long texts": {1200, func(a *store.Account, i int) {
+		"no session":  {4000, sessions(0)},
+		"one session": {4000, sessions(1)},
+		"32 sessions": {300, sessions(32)},
+		"long texts": {700, func(a *store.Account, i int) {
 			a.Name, a.Email, a.EmailKey, a.Phone, a.PasswordHash = text(i), text(i), text(i), text(i), text(i)
 		}},
-		"long texts in a session": {1200, func(a *store.Account, i int) {
+		"long texts in a session": {700, func(a *store.Account, i int) {
 			a.Sessions = []store.Session{{ID: text(i), ClientID: text(i), UserAgent: text(i), Address: text(i), Created: epoch, Rotated: epoch, Expires: epoch}}
 		}},
-		"many groups": {1200, func(a *store.Account, i int) {
+		"many groups": {700, func(a *store.Account, i int) {
 			a.Groups = nil
 			for j := range 32 {
 				a.Groups = append(a.Groups, fmt.Sprintf("group-%02d-%s", j, strings.Repeat("g", 55)))
 			}
 		}},
-		"unknown members": {1200, func(a *store.Account, i int) {
+		"unknown members": {700, func(a *store.Account, i int) {
 			members := make(map[string]any)
 			for j := range 16 {
 				members[fmt.Sprintf("member-%d", j)] = strings.Repeat("u", 80)
