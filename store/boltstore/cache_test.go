@@ -193,13 +193,6 @@ func TestCacheIsBounded(t *testing.T) {
 				a.Groups = append(a.Groups, fmt.Sprintf("group-%02d-%s", j, strings.Repeat("g", 55)))
 			}
 		}},
-		"unknown members": {700, func(a *store.Account, i int) {
-			members := make(map[string]any)
-			for j := range 16 {
-				members[fmt.Sprintf("member-%d", j)] = strings.Repeat("u", 80)
-			}
-			a.Unknown, a.Sessions[0].Unknown = members, members
-		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			backend := openCached(t, cacheBytes)
