@@ -82,7 +82,8 @@ func TestAdministratorChangesAccount(t *testing.T) {
 	ada.shows("#answer-status", "401")
 	press("Out of editors", "ada is no longer in the group editors.")
 	p.fill(item+"[name=group]", "not a group")
-	press("Add", "The value is refused.")
+	press("Add", "")
+	p.shows(item+".error", "The value is refused.")
 	p.fill(item+"[name=group]", "readers")
 	press("Add", "ada is in the group readers.")
 	p.shows(item+"summary", "readers")
@@ -92,7 +93,7 @@ func TestAdministratorChangesAccount(t *testing.T) {
 	ada.click("#logout")
 	ada.fill("#login-username", "ada", "#login-password", newPassword)
 	ada.click("#login button")
-	ada.says("Unknown name or wrong password.")
+	ada.shows("#login-error", "Unknown name or wrong password.")
 	press("Enable", "ada can log in again.")
 	ada.logIn("page", "ada", newPassword)
 
@@ -116,4 +117,19 @@ func TestLastAdministratorStays(t *testing.T) {
 	p.click("#confirm-yes")
 	p.says("The last administrator must stay.")
 	assert.True(t, p.isVisible("[data-account=root]"))
+}
+
+// TestAdministrationGoesAwayWithTheGroup while the page is open.
+func TestAdministrationGoesAwayWithTheGroup(t *testing.T) {
+	s := start(t)
+	path := s.addAlice(t, `"admin"`)
+	p := open(t, s)
+	p.logIn("page", "alice", newPassword)
+	require.True(t, p.isVisible("#admin"))
+	s.call(t, s.login(t, "root", rootPassword, "test"), "DELETE", path+"/groups/admin", "")
+	p.click("#admin-search button")
+	p.says("Your account is no longer in the group admin")
+	p.focused("account-heading")
+	assert.False(t, p.isVisible("#admin") || p.isVisible("#nav-admin"))
+	assert.Empty(t, p.text("#admin-list"))
 }

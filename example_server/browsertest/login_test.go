@@ -73,7 +73,7 @@ func TestOldRefreshTokenIsReuseOnceItsSuccessorWasUsed(t *testing.T) {
 	p.says("answered with 200")
 	p.shows("#story", "Whoever presents the refresh token of generation 1 now is refused, and the session ends")
 	p.click("#present-old")
-	p.says("Refused as reuse")
+	p.says("the server takes this for reuse")
 	p.shows("#story", "This session has ended")
 	p.shows("#access-left", "Refused")
 	p.shows("#answer-body", `"error": "invalid_grant"`)
@@ -97,7 +97,7 @@ func TestOldRefreshTokenIsAnsweredWhereReplyCountsAsLost(t *testing.T) {
 	p.click("#refresh")
 	p.says("generation 2")
 	lost := p.text("#access-raw")
-	p.shows("#story", "Nobody has used the new access token yet")
+	p.shows("#story", "As far as this page knows, nobody has used the new access token yet")
 	p.click("#present-old")
 	p.says("nobody had used the last access token")
 	assert.Equal(t, "3", p.text("#generation"))
@@ -128,7 +128,7 @@ func TestWrongPasswordIsSaidAtTheFields(t *testing.T) {
 	p.fill("#login-username", "root", "#login-password", "wrong")
 	p.click("#login button")
 	p.shows("#login-error", "Unknown name or wrong password.")
-	p.says("Unknown name or wrong password.")
+	assert.Empty(t, p.text("#status"), "it is said once")
 	p.focused("login-username")
 	for _, id := range []string{"#login-username", "#login-password"} {
 		assert.True(t, value[bool](p, `document.querySelector("`+id+`").matches("[aria-invalid=true][aria-describedby~=login-error]")`), id)
@@ -138,6 +138,17 @@ func TestWrongPasswordIsSaidAtTheFields(t *testing.T) {
 	p.says("You are logged out")
 	assert.Empty(t, p.text("#login-error"))
 	assert.False(t, value[bool](p, `Boolean(document.querySelector("[aria-invalid]"))`))
+}
+
+func TestLoginNeedsNameAndPassword(t *testing.T) {
+	p := open(t, start(t))
+	p.click("#login button")
+	p.shows("#login-error", "Type your name or e-mail, and your password.")
+	p.focused("login-username")
+	p.fill("#login-username", "root")
+	p.click("#login button")
+	p.focused("login-password")
+	assert.Empty(t, p.text("#status"), "it is said once")
 }
 
 func TestThrottledLoginSaysWhenToTryAgain(t *testing.T) {
@@ -150,7 +161,7 @@ func TestThrottledLoginSaysWhenToTryAgain(t *testing.T) {
 	p := open(t, s)
 	p.fill("#login-username", "root", "#login-password", rootPassword)
 	p.click("#login button")
-	p.says("Too many attempts. Try again in ")
+	p.shows("#login-error", "Too many attempts. Try again in ")
 	assert.Regexp(t, `Try again in \d+ seconds?\.`, p.text("#login-error"))
 }
 
@@ -233,4 +244,13 @@ func TestAllOtherSessionsEnd(t *testing.T) {
 	second.click("#confirm-yes")
 	second.says("All sessions of the account have ended.")
 	assert.True(t, second.isVisible("#login"))
+}
+
+func TestSessionWithoutClientIDIsExplained(t *testing.T) {
+	s := start(t)
+	s.login(t, "root", rootPassword, "")
+	p := open(t, s)
+	p.logIn("page")
+	p.shows("#sessions-list", "a client that sent no client_id")
+	assert.NotContains(t, p.text("#sessions-list"), "default")
 }

@@ -3,6 +3,10 @@ package browsertest
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -98,4 +102,53 @@ func (s *server) code(t *testing.T, address string) (code string) {
 		return code != ""
 	}, patience, 10*time.Millisecond, s.stderr)
 	return code
+}
+
+// login logs in as another client, and returns the access token. Without a clientID it sends
+// none.
+func (s *server) login(t *testing.T, name, password, clientID string) string {
+	t.Helper()
+	form := url.Values{"grant_type": {"password"}, "username": {name}, "password": {password}}
+	if clientID != "" {
+		form.Set("client_id", clientID)
+	}
+	response, err := http.PostForm(s.url+"/token", form)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	var body struct {
+		AccessToken string `json:"access_token"`
+	}
+	require.NoError(t, json.NewDecoder(response.Body).Decode(&body))
+	require.NotEmpty(t, body.AccessToken)
+	return body.AccessToken
+}
+
+// call sends a request with an access token and JSON, which may be "". It returns the body of
+// the answer.
+func (s *server) call(t *testing.T, token, method, path, content string) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, s.url+path, strings.NewReader(content))
+	require.NoError(t, err)
+	request.Header.Set("Authorization", "Bearer "+token)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Less(t, response.StatusCode, 300, string(body))
+	return string(body)
+}
+
+// addAlice makes an account beside root, and returns its path below /admin. Its password is
+// newPassword.
+func (s *server) addAlice(t *testing.T, groups string) string {
+	t.Helper()
+	body := s.call(t, s.login(t, "root", rootPassword, "test"), "POST", "/admin/accounts",
+		`{"name": "alice", "email": "alice@example.org", "password": "`+newPassword+`", "groups": [`+groups+`]}`)
+	var account struct {
+		ID string `json:"account_id"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(body), &account))
+	return "/admin/accounts/" + account.ID
 }

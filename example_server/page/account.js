@@ -1,7 +1,7 @@
 // What users do with their own account: sessions, changes, registration, a forgotten password.
 
 import {hideAdmin, showAdmin} from './admin.js'
-import {button, confirmed, facts, find, make, moment, onPress, onSubmit, say} from './dom.js'
+import {button, confirmed, emptyForms, facts, find, make, moment, onPress, onSubmit, say} from './dom.js'
 import {send} from './http.js'
 import {call, changePassword, forget} from './login.js'
 
@@ -18,6 +18,9 @@ export async function loadSessions() {
   return answer
 }
 
+// nameOf names the client of a session.
+const nameOf = (session) => (session.client_id === 'default' ? 'a client that sent no client_id' : session.client_id)
+
 function describe(session) {
   const list = make('dl', {className: 'facts'})
   facts(list, [
@@ -27,10 +30,10 @@ function describe(session) {
     ['Program', session.user_agent || 'unknown'],
   ])
   const end = button('End it', () => endOne(session), session.current ? 'danger' : '')
-  end.setAttribute('aria-label', session.current ? 'End it: this session' : `End it: the session of ${session.client_id} from ${session.address}`)
+  end.setAttribute('aria-label', session.current ? 'End it: this session' : `End it: the session of ${nameOf(session)} from ${session.address}`)
   return make('li', {'data-session': session.id},
     make('div', {className: 'heading'},
-      make('h3', {}, `${session.client_id} `, make('span', {className: 'quiet', textContent: 'from ' + (session.address || 'somewhere')}),
+      make('h3', {}, nameOf(session) + ' ', make('span', {className: 'quiet', textContent: 'from ' + (session.address || 'somewhere')}),
         session.current ? make('span', {className: 'chip good', textContent: 'this one'}) : null),
       end),
     list)
@@ -38,7 +41,7 @@ function describe(session) {
 
 async function endOne(session) {
   await end(`/me/sessions/${encodeURIComponent(session.id)}`, session.current,
-    session.current ? 'You have ended this session.' : `The session of ${session.client_id} has ended: its tokens are refused from now on.`)
+    session.current ? 'You have ended this session.' : `The session of ${nameOf(session)} has ended: its tokens are refused from now on.`)
 }
 
 async function end(path, own, message) {
@@ -87,10 +90,12 @@ export async function loadAccount() {
   else hideAdmin()
 }
 
-// clearAccount leaves nothing of an account in the page.
+// clearAccount leaves nothing of an account in the page. A question that is still open was
+// asked of that account.
 export function clearAccount() {
+  find('confirm')?.close()
   for (const id of ['who-name', 'account-facts', 'sessions-list']) find(id).replaceChildren()
-  for (const form of find('account').querySelectorAll('form')) form.reset()
+  emptyForms(find('inside'))
   hideAdmin()
 }
 

@@ -1,6 +1,6 @@
 // Administration, for accounts of the group admin.
 
-import {button, clearErrors, confirmed, find, make, onPress, onSubmit, say, showError} from './dom.js'
+import {button, confirmed, Dropped, emptyForms, find, make, onPress, onSubmit, say} from './dom.js'
 import {call} from './login.js'
 
 const limit = 10
@@ -20,6 +20,20 @@ export function hideAdmin() {
   find('admin').hidden = true
   find('nav-admin').hidden = true
   find('admin-list').replaceChildren()
+  emptyForms(find('admin'))
+}
+
+// ask sends a request of an administrator. For an account that is none any more, the
+// administration goes away.
+async function ask(method, path, options) {
+  const answer = await call(method, path, options)
+  if (answer.body?.error === 'insufficient_scope') {
+    hideAdmin()
+    say('Your account is no longer in the group admin, so the administration is closed.', 'bad')
+    find('account-heading').focus()
+    throw new Dropped()
+  }
+  return answer
 }
 
 // load asks for the accounts after a place in the list. "" is its beginning.
@@ -27,7 +41,7 @@ async function load(after) {
   const query = new URLSearchParams({limit})
   if (search.prefix) query.set('prefix', search.prefix)
   if (after) query.set('after', after)
-  const answer = await call('GET', '/admin/accounts?' + query)
+  const answer = await ask('GET', '/admin/accounts?' + query)
   if (!answer.ok) return answer
   const list = find('admin-list')
   if (!after) list.replaceChildren()
@@ -52,7 +66,7 @@ onPress(find('admin-more'), async () => {
 
 onSubmit('admin-create', ({groups, ...values}) => {
   const json = groups ? {...values, groups: groups.split(/[\s,]+/).filter(Boolean)} : values
-  return call('POST', '/admin/accounts', {json})
+  return ask('POST', '/admin/accounts', {json})
 }, (answer, form) => {
   form.reset()
   add(answer.body, 'prepend')
@@ -80,20 +94,20 @@ function fill(item, account, open) {
   const path = '/admin/accounts/' + account.account_id
   const mine = account.account_id === search.own
 
-  // change sends a request, and shows the account as it is then.
-  const change = async (method, below, json, message) => {
-    const answer = await call(method, path + below, {json})
-    if (!answer.ok) {
-      say(answer.message, 'bad')
-      return answer
-    }
-    const now = await call('GET', path)
+  const refill = async (message) => {
+    const now = await ask('GET', path)
     if (now.ok) {
       fill(item, now.body, true)
       item.querySelector('summary').focus()
     }
     say(message, 'good')
-    return answer
+  }
+
+  // change sends a request, and shows the account as it is then.
+  const change = async (method, below, json, message) => {
+    const answer = await ask(method, path + below, {json})
+    if (answer.ok) await refill(message)
+    else say(answer.message, 'bad')
   }
 
   const summary = make('summary', {}, make('strong', {textContent: account.name}), ' ', make('span', {className: 'quiet', textContent: account.email}),
@@ -109,27 +123,22 @@ function fill(item, account, open) {
     button('Forget failed logins', () => change('POST', '/unblock', undefined, `The failed logins of ${account.name} are forgotten.`)),
     button('Remove', () => remove(item, account, path), 'danger'))
 
-  item.replaceChildren(make('details', {open}, summary, make('div', {className: 'manage'}, groupsOf(account, change), row)))
+  item.replaceChildren(make('details', {open}, summary, make('div', {className: 'manage'}, groupsOf(account, path, change, refill), row)))
 }
 
-function groupsOf(account, change) {
+function groupsOf(account, path, change, refill) {
   const form = make('form', {id: 'group-' + account.account_id, className: 'search'},
     make('div', {className: 'field'},
       make('label', {htmlFor: 'group-name-' + account.account_id, textContent: 'Another group'}),
       make('input', {id: 'group-name-' + account.account_id, name: 'group', autocomplete: 'off', spellcheck: false, autocapitalize: 'none'})),
     make('button', {textContent: 'Add'}))
   form.noValidate = true
-  form.addEventListener('submit', async (event) => {
-    event.preventDefault()
-    const group = new FormData(form).get('group').trim()
-    clearErrors(form)
-    if (!group) { // the path would name no group
-      showError(form, {message: 'Type the name of a group.', field: 'group'})
-      return
-    }
-    const answer = await change('PUT', '/groups/' + encodeURIComponent(group), undefined, `${account.name} is in the group ${group}.`)
-    if (!answer.ok) showError(form, {...answer, field: 'group'})
-  })
+  onSubmit(form, async (values) => {
+    const group = values.group.trim()
+    if (!group) return {ok: false, message: 'Type the name of a group.', field: 'group'} // the path would name none
+    const answer = await ask('PUT', '/groups/' + encodeURIComponent(group))
+    return {...answer, group, field: 'group'}
+  }, ({group}) => refill(`${account.name} is in the group ${group}.`))
   const members = account.groups.map((group) => button(`Out of ${group}`, () =>
     change('DELETE', '/groups/' + encodeURIComponent(group), undefined, `${account.name} is no longer in the group ${group}.`)))
   return make('div', {className: 'groups'}, make('div', {className: 'row'}, ...members), form)
@@ -137,7 +146,7 @@ function groupsOf(account, change) {
 
 async function remove(item, account, path) {
   if (!await confirmed(`Remove ${account.name}?`, 'The account and its sessions are gone then, for good.', 'Remove it')) return
-  const answer = await call('DELETE', path)
+  const answer = await ask('DELETE', path)
   if (!answer.ok) {
     say(answer.message, 'bad')
     return

@@ -25,6 +25,19 @@ find('dismiss').addEventListener('click', () => {
   find('main').focus()
 })
 
+// Dropped is thrown to give up work that nobody waits for any more, such as a request of a
+// login that is over.
+export class Dropped extends Error {}
+
+// unlessDropped does work, and ends quietly where it was dropped.
+export async function unlessDropped(work) {
+  try {
+    await work()
+  } catch (error) {
+    if (!(error instanceof Dropped)) throw error
+  }
+}
+
 // onPress runs work when a button is pressed, and not again until the work is done. A busy
 // button is not disabled, because it would lose the focus.
 export function onPress(button, work) {
@@ -36,7 +49,7 @@ async function whileBusy(button, work) {
   if (button.getAttribute('aria-disabled') === 'true') return
   button.setAttribute('aria-disabled', 'true')
   try {
-    await work()
+    await unlessDropped(work)
   } finally {
     button.removeAttribute('aria-disabled')
   }
@@ -46,15 +59,16 @@ export const button = (text, work, className = '') => onPress(make('button', {ty
 
 // onSubmit calls work with the values of a form. work returns the answer of the server, and
 // errors are shown at the field at fault, else above the button. done is called after a
-// success.
-export function onSubmit(id, work, done) {
-  const form = find(id)
+// success. form is an element or its id.
+export function onSubmit(form, work, done) {
+  if (typeof form === 'string') form = find(form)
   if (!form) return // the server does not offer it
   form.addEventListener('submit', (event) => {
     event.preventDefault()
     const submit = form.querySelector('button:not([type])')
     whileBusy(submit, async () => {
       clearErrors(form)
+      say('')
       const answer = await work(valuesOf(form), form)
       if (answer.ok) {
         for (const input of form.querySelectorAll('input[type=password]')) input.value = ''
@@ -74,20 +88,27 @@ function valuesOf(form) {
   return values
 }
 
-export function showError(form, {message, field, fields}) {
+function showError(form, {message, field, fields}) {
   const inputs = (fields ?? [field]).map((name) => name && form.elements.namedItem(name)).filter((input) => input instanceof HTMLInputElement)
-  const error = make('p', {id: form.id + '-error', className: 'error', textContent: message})
+  const error = make('p', {id: form.id + '-error', className: 'error', role: 'alert', textContent: message})
   if (inputs.length === 1) inputs[0].after(error)
   else form.querySelector('button:not([type])').before(error)
   for (const input of inputs) {
     input.setAttribute('aria-invalid', 'true')
     input.setAttribute('aria-describedby', [error.id, input.getAttribute('aria-describedby')].filter(Boolean).join(' '))
   }
-  say(message, 'bad')
   inputs[0]?.focus()
 }
 
-export function clearErrors(form) {
+// emptyForms leaves nothing that somebody has typed into the forms of an element.
+export function emptyForms(element) {
+  for (const form of element.querySelectorAll('form')) {
+    form.reset()
+    clearErrors(form)
+  }
+}
+
+function clearErrors(form) {
   const id = form.id + '-error'
   find(id)?.remove()
   for (const input of form.querySelectorAll('[aria-invalid]')) {

@@ -1,13 +1,14 @@
 // Requests to the server, and what came of them in plain words.
 
-const listeners = []
+const watchers = []
 
-// onAnswer calls a function with each answer.
-export function onAnswer(listener) {
-  listeners.push(listener)
+// onSend calls a function before each request. What it returns is called with the answer.
+export function onSend(watcher) {
+  watchers.push(watcher)
 }
 
-// send sends one request. It never throws: an answer with the status 0 says that none came.
+// send sends one request. It never throws: an answer with the status 0 says that none came
+// within a minute.
 // An answer has these members:
 //
 //   method, path, status, ok
@@ -25,9 +26,10 @@ export async function send(method, path, {form, json, bearer} = {}) {
     content = JSON.stringify(json)
   }
   if (bearer) headers.set('Authorization', 'Bearer ' + bearer)
+  const listeners = watchers.map((watcher) => watcher())
   const answer = {method, path, grant: form?.grant_type ?? '', status: 0, ok: false, body: null, text: '', message: '', field: ''}
   try {
-    const response = await fetch(path, {method, headers, body: content, cache: 'no-store', redirect: 'error'})
+    const response = await fetch(path, {method, headers, body: content, cache: 'no-store', redirect: 'error', signal: AbortSignal.timeout(60_000)})
     answer.text = await response.text()
     answer.status = response.status
     answer.ok = response.ok
@@ -55,7 +57,7 @@ function explain({status, ok, body, retryAfter}) {
   const again = retryAfter ? ` Try again in ${count(retryAfter, 'second')}.` : ''
   switch (status) {
     case 0:
-      return 'No answer came from the server. Does it run, and is the network up? Nothing is lost: try again.'
+      return 'No answer came from the server. Does it run, and is the network up? It may have done what you asked all the same. Try again.'
     case 429:
       return 'Too many attempts.' + (again || ' Try again later.')
     case 503:

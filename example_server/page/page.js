@@ -1,14 +1,23 @@
 // The page: it shows the login, and offers what can be done with it.
 
 import {backToLogin, clearAccount, loadAccount, loadSessions} from './account.js'
-import {find, make, onPress, onSubmit, say} from './dom.js'
-import {onAnswer} from './http.js'
-import {call, logIn, login, logOut, onChange, onLogoutElsewhere, presentOld, protocol, refresh, remembered, restore} from './login.js'
-import {showTokens, showTime} from './tokens.js'
+import {hideAdmin} from './admin.js'
+import {find, make, onPress, onSubmit, say, unlessDropped} from './dom.js'
+import {onSend} from './http.js'
+import {call, logIn, login, logOut, onChange, onElsewhere, onSwitch, presentOld, protocol, refresh, remembered, restore} from './login.js'
+import {clearTokens, showTokens, showTime} from './tokens.js'
 
 // --- What was sent -------------------------------------------------------------------
 
-onAnswer(({method, path, grant, status, message}) => {
+// What a login that is over had sent is nobody's business any more.
+onSend(() => {
+  const {number} = login
+  return (answer) => {
+    if (number === login.number) write(answer)
+  }
+})
+
+function write({method, path, grant, status, message}) {
   const entry = make('li', {},
     make('p', {}, make('span', {className: 'mono', textContent: `${method} ${path}`}), ' ', chip(status)),
     grant ? make('p', {className: 'quiet', textContent: 'grant ' + grant}) : null,
@@ -16,7 +25,7 @@ onAnswer(({method, path, grant, status, message}) => {
   find('journal').prepend(entry)
   find('journal-box').hidden = false
   while (find('journal').children.length > 30) find('journal').lastChild.remove()
-})
+}
 
 function chip(status) {
   return make('span', {className: 'chip ' + kindOf(status), textContent: status || 'no answer'})
@@ -27,11 +36,13 @@ const kindOf = (status) => (status >= 200 && status < 300 ? 'good' : 'bad')
 // --- Logging in and out --------------------------------------------------------------
 
 onSubmit('login', async ({keep, username, password}) => {
+  const missing = Object.entries({username, password}).filter(([, value]) => !value).map(([name]) => name)
+  if (missing.length) return {ok: false, message: 'Type your name or e-mail, and your password.', fields: missing}
   const answer = await logIn(keep, username, password)
   if (answer.body?.error === 'invalid_grant') answer.fields = ['username', 'password']
   return answer
 }, async () => {
-  if (!login.kept) say('You are logged in, but the browser did not keep the cookie.', 'bad')
+  if (login.cookie === 'never') say('You are logged in, but the browser did not keep the cookie.', 'bad')
   else if (login.mode === 'cookie') say('You are logged in. A refresh right after that has shown that the browser keeps the cookie.', 'good')
   else say('You are logged in.', 'good')
   await loadAll()
@@ -44,32 +55,32 @@ async function loadAll() {
 }
 
 onPress(find('logout'), async () => {
-  if (login.ended) {
-    backToLogin('Log in again to start another session.')
-    return
-  }
+  const {ended} = login
   const answer = await logOut()
-  if (answer.ok) backToLogin('You are logged out: the session has ended, and its tokens are refused from now on.', 'good')
+  if (ended) backToLogin('Log in again to start another session.')
+  else if (answer.ok) backToLogin('You are logged out: the session has ended, and its tokens are refused from now on.', 'good')
   else say(answer.message, 'bad')
 })
 
-onLogoutElsewhere(() => backToLogin('You have logged out in another tab.'))
+onElsewhere({
+  loggedOut: () => backToLogin('You have logged out in another tab.'),
+  gone: () => say('Another tab has found that the cookie is gone, or that the server refuses it.', 'bad'),
+})
+
+onSwitch(() => unlessDropped(async () => {
+  clear()
+  await loadAll()
+  say('Another tab has logged in with another account, and tabs share the cookie. This is that account now, and your request was not sent for it.')
+  find('tokens-heading').focus()
+}))
 
 // --- The tokens ----------------------------------------------------------------------
 
 onPress(find('refresh'), async () => {
-  const subject = login.access.claims.sub
   const answer = await refresh()
   display(answer.ok ? null : answer)
-  if (!answer.ok) {
-    say(answer.message, 'bad')
-    return
-  }
-  say(`Refreshed: the session is in generation ${login.access.claims.gen}, with a new pair of tokens.`, 'good')
-  if (login.access.claims.sub !== subject) { // another tab has logged in with another account
-    await loadAll()
-    say('Another tab has logged in with another account, and tabs share the cookie. This is that account now.')
-  }
+  if (answer.ok) say(`Refreshed: the session is in generation ${login.access.claims.gen}, with a new pair of tokens.`, 'good')
+  else say(answer.message, 'bad')
 })
 
 onPress(find('present-old'), async () => {
@@ -83,8 +94,8 @@ onPress(find('present-old'), async () => {
     case 'recovered':
       say(`Answered: nobody had used the last access token, so the server takes its reply for lost. The new pair is of generation ${generation}, and the lost one is void.`, 'good')
       break
-    case 'reused':
-      say('Refused as reuse: somebody else may hold the old token, so the server has ended the session.', 'bad')
+    case 'refused':
+      say('Refused: the session has ended. Either the server takes this for reuse, because somebody else may hold the old token, or the session had ended before: the answer is the same.', 'bad')
       break
     default:
       say(answer.message, 'bad')
@@ -94,18 +105,18 @@ onPress(find('present-old'), async () => {
 async function show(request) {
   const answer = await request
   display(answer)
+  if (answer.body?.error === 'insufficient_scope') hideAdmin()
   say(answer.ok ? `${answer.path} answered with ${answer.status}.` : answer.message, answer.ok ? 'good' : 'bad')
 }
 
 // display shows an answer as it came, or none. The tokens of an answer are shown elsewhere.
 function display(answer) {
   find('answer').hidden = !answer
-  if (!answer) return
-  find('answer-request').textContent = `${answer.method} ${answer.path}`
   const status = find('answer-status')
-  status.textContent = answer.status || 'no answer'
-  status.className = 'chip ' + kindOf(answer.status)
-  find('answer-body').textContent = answer.body ? JSON.stringify(answer.body, null, 2) : answer.text || '(empty)'
+  status.textContent = answer ? answer.status || 'no answer' : ''
+  status.className = 'chip ' + kindOf(answer?.status)
+  find('answer-request').textContent = answer ? `${answer.method} ${answer.path}` : ''
+  find('answer-body').textContent = !answer ? '' : answer.body ? JSON.stringify(answer.body, null, 2) : answer.text || '(empty)'
 }
 
 onPress(find('call-me'), () => show(call('GET', '/me')))
@@ -124,10 +135,18 @@ onChange(() => {
   if (inside) {
     showTokens()
   } else {
-    clearAccount()
-    display(null)
+    clear()
+    clearTokens()
   }
 })
+
+// clear leaves nothing of an account in the page but its tokens, which showTokens replaces.
+function clear() {
+  clearAccount()
+  display(null)
+  find('journal').replaceChildren()
+  find('journal-box').hidden = true
+}
 
 setInterval(() => {
   if (login.mode) showTime()
@@ -138,8 +157,8 @@ const restored = await restore()
 find('outside').hidden = login.mode !== ''
 if (restored?.ok) {
   say('The cookie has logged you in again.', 'good')
-  await loadAll()
+  await unlessDropped(loadAll)
 } else if (restored) {
-  say(restored.status === 400 ? 'Your last login has ended.' : restored.message, 'bad')
+  say(restored.status === 400 ? 'The cookie of your last login is gone, or the server refuses it. Log in again.' : restored.message, 'bad')
 }
 document.body.dataset.ready = 'yes'

@@ -10,6 +10,11 @@ const meaning = {
   iat: 'issued', exp: 'expires', jti: 'own id',
 }
 
+// clearTokens leaves nothing of a login in this part of the page.
+export function clearTokens() {
+  for (const id of ['generation', 'story', 'access-token', 'refresh-token']) find(id).replaceChildren()
+}
+
 // showTokens shows the tokens after a change.
 export function showTokens() {
   find('generation').textContent = login.access.claims.gen
@@ -48,13 +53,17 @@ function parts(raw) {
   return raw.split('.').flatMap((part, i) => [i ? '.' : null, make('span', {className: 'part' + i, textContent: part})]).filter(Boolean)
 }
 
+const cookieNotes = {
+  kept: 'It is in a cookie that no script reads. No answer holds it, so this page has never seen it. The browser sends it along when the page refreshes.',
+  never: 'The browser did not keep the cookie. It is for https, and some browsers, such as Safari, do not keep it on http://localhost either. You stay logged in until the access token expires or the page is reloaded.',
+  gone: 'The cookie is gone, or the server has refused it. Either the session has ended, or another login of this host has replaced the cookie: cookies do not know ports.',
+}
+
 function describeCookie() {
   const seen = document.cookie || 'nothing'
   return [
     make('h3', {textContent: 'Refresh token'}),
-    login.kept
-      ? make('p', {id: 'cookie-note', textContent: 'It is in a cookie that no script reads. No answer holds it, so this page has never seen it. The browser sends it along when the page refreshes.'})
-      : make('p', {id: 'cookie-note', className: 'note bad', textContent: 'The browser did not keep the cookie. It is for https, and some browsers, such as Safari, do not keep it on http://localhost either. You stay logged in until the access token expires or the page is reloaded.'}),
+    make('p', {id: 'cookie-note', className: login.cookie === 'kept' ? '' : 'note bad', textContent: cookieNotes[login.cookie]}),
     make('p', {}, 'What scripts can read of the cookies here: ', make('code', {id: 'cookie-seen', textContent: seen})),
   ]
 }
@@ -86,9 +95,9 @@ function story() {
   const {access, previous, mode} = login
   if (login.ended) return 'This session has ended. Its tokens are refused from this moment on, wherever they are used.'
   if (mode === 'cookie') {
-    return login.kept
+    return login.cookie === 'kept'
       ? 'The page keeps the access token in memory only. A reload loses it, and the cookie gets a new one.'
-      : 'The page keeps the access token in memory only, and there is no cookie to get a new one with.'
+      : 'The page keeps the access token in memory only, and there is no cookie to get a new one with. Unless the session has ended, the token works until it expires.'
   }
   if (!previous) return 'The session is as the login has made it. Refresh, and the page keeps the old refresh token, so that you can present it again.'
   const old = `the refresh token of generation ${previous.claims.gen}`
@@ -98,7 +107,7 @@ function story() {
     return `For ${reusable} s the server still takes ${old} as well, because two tabs may refresh at once. Its answer would be of generation ${access.claims.gen}, too.`
   }
   if (!login.used && seconds(login.rotated, limits.lostReplyWindow) > 0) {
-    return `Nobody has used the new access token yet. So the server would take its reply for lost and still take ${old}, with an answer of generation ${access.claims.gen + 1}.`
+    return `As far as this page knows, nobody has used the new access token yet. Then the server would take its reply for lost and still take ${old}, with an answer of generation ${access.claims.gen + 1}.`
   }
   return `Whoever presents ${old} now is refused, and the session ends: ${login.used ? 'its successor was used, so the token may be stolen' : 'it comes too late to be a lost reply'}.`
 }
