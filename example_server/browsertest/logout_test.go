@@ -62,7 +62,7 @@ func TestNothingOfTheAccountStaysAfterLogout(t *testing.T) {
 	p.click("#admin-create-box summary")
 	p.fill("#admin-create-name", "no blanks please", "#admin-create-password", newPassword)
 	p.click("#admin-create button")
-	p.shows("#admin-create-error", "email")
+	p.shows("#admin-create-error", "The value is refused.")
 	p.click("#logout")
 	p.says("You are logged out")
 	text := value[string](p, `document.documentElement.textContent`)
