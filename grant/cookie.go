@@ -34,8 +34,14 @@ import (
 // site, whatever the server says.
 //
 // Tabs share the cookie. Two that refresh at once get the same generation, see
-// [store.Accounts.RefreshSession]. An app that refreshes in the Web Lock of one name never
-// gets two answers in the wrong order.
+// [store.Accounts.RefreshSession]. But an answer can overtake another, and the browser keeps
+// the cookie of the last one. So an app sends every request that sets or clears the cookie
+// in the Web Lock of one name: login, refresh, logout, change of the password, end of the
+// own session and removal of the account.
+//
+// Another tab may have logged in with another account. So an app compares the sub of the
+// access token after each refresh. If it differs, the app shows the other account, and never
+// repeats a request of the first one.
 type RefreshCookie struct {
 	// Name is the name of the cookie. The default is "__Host-refresh_token". No two
 	// clients of one server may have the same. Browsers take a cookie with the prefix
