@@ -1,114 +1,59 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
-	"path/filepath"
+	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
 
-// fault is one that gremlins has put in.
-type fault struct {
-	file, kind, status string
-	// code is the line with the changed operator in « ».
-	code         string
-	line, column int
-}
-
-// key is how alive.txt names a fault. It does not depend on the line's number.
-func (f fault) key() string { return f.file + " " + f.kind + "\n" + f.code }
-
-type result struct {
-	name   string
-	faults []fault
-}
-
-// readResult reads the answer of gremlins about a package.
-func readResult(path, top, name string) (*result, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	var answer struct {
-		Files []struct {
-			Name   string `json:"file_name"`
-			Faults []struct {
-				Kind   string `json:"type"`
-				Status string `json:"status"`
-				Line   int    `json:"line"`
-				Column int    `json:"column"`
-			} `json:"mutations"`
-		} `json:"files"`
-	}
-	if err := json.Unmarshal(text, &answer); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	r := &result{name: name}
-	for _, file := range answer.Files {
-		base := filepath.Base(file.Name)
-		source, err := os.ReadFile(filepath.Join(top, name, base))
-		if err != nil {
-			return nil, err
-		}
-		lines := strings.Split(string(source), "\n")
-		for _, f := range file.Faults {
-			r.faults = append(r.faults, fault{
-				file: name + "/" + base, kind: f.Kind, status: f.Status, line: f.Line, column: f.Column, code: mark(lines[f.Line-1], f.Column-1),
-			})
-		}
-	}
-	return r, nil
-}
-
-// mark puts « » around the operator that begins at a byte of the line.
-func mark(line string, at int) string {
-	operator := operatorAt(line, at)
-	return strings.TrimSpace(line[:at] + "«" + operator + "»" + line[at+len(operator):])
-}
-
-// operatorAt returns the operator that begins at a byte of the line.
-func operatorAt(line string, at int) string {
-	if at >= len(line) {
-		return ""
-	}
-	if at+1 < len(line) && slices.Contains(longOperators, line[at:at+2]) {
-		return line[at : at+2]
-	}
-	return line[at : at+1]
-}
-
-var longOperators = strings.Fields("== != <= >= && || ++ -- += -= *= /= << >>")
-
-func answerPath(directory, name string) string {
-	return filepath.Join(directory, strings.ReplaceAll(name, "/", "_")+".json")
-}
-
-// report prints the figures of a package, and each fault that lives without a reason. It
-// returns how many these are.
-func (r *result) report(w io.Writer, reasons map[string]string) (unexplained int) {
-	count := make(map[string]int)
-	withReason := 0
+// report prints the figures of a package, each fault that lives without a reason, and each reason
+// that is none any more. It returns how many of these there are.
+func report(w io.Writer, name string, files *regexp.Regexp, faults []fault, reasons map[string]string) (problems int) {
+	count := make(map[status]int)
+	living := make(map[string]bool) // by key: whether one of these lives
+	explained := 0
 	var open []fault
-	for _, f := range r.faults {
-		count[f.status]++
-		if f.status != "LIVED" && f.status != "NOT COVERED" {
-			continue
-		}
-		if reasons[f.key()] != "" {
-			withReason++
-		} else {
+	for _, f := range faults {
+		count[f.Status]++
+		living[f.key()] = living[f.key()] || !f.Status.noticed()
+		switch {
+		case f.Status.noticed():
+		case reasons[f.key()] != "":
+			explained++
+		default:
 			open = append(open, f)
 		}
 	}
-	fmt.Fprintf(w, "%s: %d killed, %d timed out, %d alive, %d not covered (of these %d with a reason), %d do not compile\n",
-		r.name, count["KILLED"], count["TIMED OUT"], count["LIVED"], count["NOT COVERED"], withReason, count["NOT VIABLE"])
+	fmt.Fprintf(w, "%s: %d killed, %d timed out, %d alive, %d not covered (of these %d with a reason)\n",
+		name, count[killed], count[timedOut], count[alive], count[uncalled], explained)
 	for _, f := range open {
-		fmt.Fprintf(w, "\n%s:%d %s\n%s %s\n%s\n", f.file, f.line, strings.ToLower(f.status), f.file, f.kind, f.code)
+		fmt.Fprintf(w, "\n%s:%d %s\n%s\n???\n", f.File, f.Line, f.Status, f.key())
 	}
-	return len(open)
+	stale := 0
+	for _, key := range slices.Sorted(maps.Keys(reasons)) {
+		file, _, _ := strings.Cut(key, " ")
+		if path.Dir(file) != name || !files.MatchString(path.Base(file)) {
+			continue
+		}
+		lives, exists := living[key]
+		switch {
+		case !exists:
+			fmt.Fprintf(w, "\nalive.txt is stale, there is no such fault:\n%s\n", key)
+			stale++
+		case !lives:
+			fmt.Fprintf(w, "\nalive.txt is stale, the tests notice this fault:\n%s\n", key)
+			stale++
+		}
+	}
+	if len(open)+stale > 0 {
+		fmt.Fprintln(w)
+	}
+	return len(open) + stale
 }
 
 // readReasons reads alive.txt: blocks of a line for the file and the kind of fault, a line for
