@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -30,8 +31,8 @@ type source struct {
 }
 
 // load reads a package without its tests. What it imports is known from the compiler's export files.
-func load(ctx context.Context, top, name string) (*source, error) {
-	list := goCommand(ctx, top, "list", "-export", "-deps", "-json=ImportPath,Export,Dir,GoFiles,DepOnly", "./"+name)
+func load(ctx context.Context, temporary, top, name string) (*source, error) {
+	list := goCommand(ctx, temporary, top, "list", "-export", "-deps", "-json=ImportPath,Export,Dir,GoFiles,DepOnly", "./"+name)
 	var complaints bytes.Buffer
 	list.Stderr = &complaints
 	output, err := list.Output()
@@ -84,11 +85,14 @@ func (s *source) parse(file string) error {
 	return err
 }
 
-// goCommand is the command go in a folder. If ctx ends, it has time to remove its temporary files.
-func goCommand(ctx context.Context, folder string, arguments ...string) *exec.Cmd {
+// goCommand is the command go in the folder of a package. If ctx ends, it is interrupted with the
+// compilers that it has started. It leaves files in the temporary folder then.
+func goCommand(ctx context.Context, temporary, folder string, arguments ...string) *exec.Cmd {
 	command := exec.CommandContext(ctx, "go", arguments...)
 	command.Dir = folder
-	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
+	command.Env = append(os.Environ(), "GOTMPDIR="+temporary)
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGINT) }
 	command.WaitDelay = 10 * time.Second
 	return command
 }

@@ -83,7 +83,7 @@ func run(ctx context.Context) error {
 		}
 		t := trial{
 			top: top, name: name, plan: plans[name], files: files, workers: *workers,
-			patience: 30 * time.Second, known: known,
+			patience: 30 * time.Second, progress: os.Stderr, known: known,
 		}
 		faults, err := t.run(ctx)
 		err = errors.Join(err, writeResult(*keep, name, faults)) // what was tried before Ctrl-C counts too

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -26,7 +27,7 @@ func tiny(t *testing.T) trial {
 	})
 	return trial{
 		top: top, name: "tiny", plan: plan{slow: "Slow", outside: []string{"tiny/outside"}},
-		files: regexp.MustCompile(""), workers: 2, patience: 2 * time.Second,
+		files: regexp.MustCompile(""), workers: 2, patience: 2 * time.Second, progress: io.Discard,
 	}
 }
 
@@ -105,7 +106,7 @@ func TestTestsMustPassWithoutFault(t *testing.T) {
 func TestInterruptedTrialEnds(t *testing.T) {
 	trial := tiny(t)
 	trial.patience = time.Hour // for the fault that never ends
-	ctx, stop := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), 2*time.Second)
 	defer stop()
 	faults, err := trial.run(ctx)
 	assert.ErrorIs(t, err, context.DeadlineExceeded)

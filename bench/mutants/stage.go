@@ -13,7 +13,7 @@ import (
 )
 
 // limits bounds the memory of tests: a fault can make a loop that never ends.
-const limits = `ulimit -v 12000000; exec "$0" "$@"`
+const limits = `ulimit -v 6000000; exec "$0" "$@"`
 
 // stage is tests that run in one go: a test binary, and which of its tests.
 type stage struct {
@@ -34,9 +34,9 @@ func (t trial) build(ctx context.Context, overlay, folder string) ([]stage, erro
 			name: name, folder: filepath.Join(t.top, name), temporary: folder,
 			binary: filepath.Join(folder, fmt.Sprintf("%d.test", i)),
 		}
-		build := goCommand(ctx, s.folder, "test", "-c", "-vet=off", "-ldflags=-s -w", "-overlay="+overlay, "-o", s.binary)
+		build := goCommand(ctx, s.temporary, s.folder, "test", "-c", "-vet=off", "-ldflags=-s -w", "-overlay="+overlay, "-o", s.binary)
 		if output, err := build.CombinedOutput(); err != nil {
-			return nil, t.explain(ctx, s.folder, output, err)
+			return nil, s.explain(ctx, output, err)
 		}
 		if _, err := os.Stat(s.binary); err != nil {
 			continue // it has no tests
@@ -53,15 +53,15 @@ func (t trial) build(ctx context.Context, overlay, folder string) ([]stage, erro
 }
 
 // explain says whose mistake it is that a test binary does not build.
-func (t trial) explain(ctx context.Context, folder string, output []byte, err error) error {
+func (s *stage) explain(ctx context.Context, output []byte, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	build := goCommand(ctx, folder, "test", "-c", "-vet=off", "-o", os.DevNull)
+	build := goCommand(ctx, s.temporary, s.folder, "test", "-c", "-vet=off", "-o", os.DevNull)
 	if other, withoutFaults := build.CombinedOutput(); withoutFaults != nil {
-		return fmt.Errorf("the tests in %s do not compile: %w\n%s", folder, withoutFaults, other)
+		return fmt.Errorf("the tests in %s do not compile: %w\n%s", s.folder, withoutFaults, other)
 	}
-	return fmt.Errorf("a mistake of this tool: what it makes of the package does not compile in %s: %w\n%s", folder, err, output)
+	return fmt.Errorf("a mistake of this tool: what it makes of the package does not compile in %s: %w\n%s", s.folder, err, output)
 }
 
 // outcome is what a run of tests says.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -33,6 +34,7 @@ type trial struct {
 	workers   int
 	// patience is how long tests may run in addition to five times what they take without a fault.
 	patience time.Duration
+	progress io.Writer
 	// known has what an earlier run says of faults, by identity.
 	known map[string]fault
 }
@@ -44,7 +46,7 @@ func (t trial) run(ctx context.Context) ([]fault, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(folder)
-	original, err := load(ctx, t.top, t.name)
+	original, err := load(ctx, folder, t.top, t.name)
 	if err != nil {
 		return nil, err
 	}
@@ -56,11 +58,14 @@ func (t trial) run(ctx context.Context) ([]fault, error) {
 	if err != nil {
 		return nil, err
 	}
+	var took time.Duration
 	for i := range stages {
 		if err := stages[i].baseline(ctx, filepath.Join(folder, "reached")); err != nil {
 			return nil, err
 		}
+		took += stages[i].took
 	}
+	fmt.Fprintf(t.progress, "%s: %d faults, without one the tests take %v\n", t.name, len(faults), took.Round(time.Second))
 	t.tryAll(ctx, stages, faults)
 	if ctx.Err() != nil {
 		tried := make([]fault, 0, len(faults))
