@@ -127,6 +127,7 @@ func TestCacheKeepsItsBound(t *testing.T) {
 	heap := func() uint64 {
 		var stats runtime.MemStats
 		runtime.GC()
+		runtime.GC()
 		runtime.ReadMemStats(&stats)
 		return stats.HeapAlloc
 	}
