@@ -124,7 +124,7 @@ func killUpgrade(t *testing.T, path string, transactions int) {
 // TestUpgradeGoesOnAfterKill kills the upgrade with SIGKILL in the middle, at another table each
 // time. Then only parts of the file have checksums, and an older program refuses it.
 func TestUpgradeGoesOnAfterKill(t *testing.T) {
-	const accounts, kills = 6000, 3
+	const accounts, kills = 4001, 3
 	original := filepath.Join(t.TempDir(), "original.db")
 	writeFormat1(t, original, accounts)
 	content, err := os.ReadFile(original)
@@ -134,7 +134,7 @@ func TestUpgradeGoesOnAfterKill(t *testing.T) {
 		require.Less(t, try, 20, "no kill came in the middle")
 		path := filepath.Join(t.TempDir(), "test.db")
 		require.NoError(t, os.WriteFile(path, content, 0o600))
-		killUpgrade(t, path, 2+try*7%20)
+		killUpgrade(t, path, 2+try*5%15)
 		format, upgrading := meta(t, path)
 		require.Equal(t, 3, format)
 		if upgrading {
