@@ -136,7 +136,7 @@ function groupsOf(account, path, change, refill) {
   onSubmit(form, async (values) => {
     const group = values.group.trim()
     if (!group) return {ok: false, message: 'Type the name of a group.', field: 'group'} // the path would name none
-    const answer = await ask('PUT', '/groups/' + encodeURIComponent(group))
+    const answer = await ask('PUT', path + '/groups/' + encodeURIComponent(group))
     return {...answer, group, field: 'group'}
   }, ({group}) => refill(`${account.name} is in the group ${group}.`))
   const members = account.groups.map((group) => button(`Out of ${group}`, () =>

@@ -9,7 +9,7 @@ export const limits = {reuseInterval: Number(reuseInterval), lostReplyWindow: Nu
 
 // login is the one login of this page. The tokens are in memory only.
 export const login = {
-  number: 0,      // raised by every login and logout, and where another tab has changed the account
+  number: 0,      // raised by every new session and every logout: what an older one had under way is dropped
   mode: '',       // 'page': the page has the refresh token. 'cookie': the browser has it. '': logged out
   access: null,   // a token as read returns it
   refresh: null,  // likewise; null where the browser keeps it
