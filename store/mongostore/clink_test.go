@@ -109,7 +109,7 @@ func TestBrokenClinkDocumentsAreRefused(t *testing.T) {
 		{"phone", "home", "store: invalid phone: must be made of digits, spaces and the signs + - ( ) . / # * , ; x"},
 		{"groups", "editors", wrongType},
 		{"groups", bson.A{"editors", int32(1)}, wrongType},
-		{"groups", bson.A{"a b"}, `store: invalid group: must be 1 to 64 ASCII letters, digits, ".", "_", ":" or "-"`},
+		{"groups", bson.A{"a b"}, `store: invalid group: must be 1 to 64 ASCII letters, digits, ".", "_", ":" or "-", and not "." or ".."`},
 		{"created_date", "yesterday", wrongType},
 		{"modified_date", bson.D{{Key: "y", Value: 2001}}, wrongType},
 		{"last_action", primitive.DateTime(1 << 60), "last_action: must be in the years 1 to 9999, in UTC"},

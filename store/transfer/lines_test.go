@@ -45,7 +45,7 @@ func TestBrokenLinesAreRefused(t *testing.T) {
 		{`{"name":"a b","email":"a1@example.org"}`, "store: invalid name: must be 1 to 64 letters, digits, \".\", \"_\" or \"-\""},
 		{`{"name":"a1","email":"a1"}`, "store: invalid email: must be one address such as name@example.org, of at most 254 bytes"},
 		{`{"name":"a1","email":"a1@example.org","phone":"home"}`, "store: invalid phone: must be made of digits, spaces and the signs + - ( ) . / # * , ; x"},
-		{`{"name":"a1","email":"a1@example.org","groups":["a b"]}`, `store: invalid group: must be 1 to 64 ASCII letters, digits, ".", "_", ":" or "-"`},
+		{`{"name":"a1","email":"a1@example.org","groups":["a b"]}`, `store: invalid group: must be 1 to 64 ASCII letters, digits, ".", "_", ":" or "-", and not "." or ".."`},
 		{`{"name":"a1","email":"a1@example.org","password_hash":"secret ` + secretPart + `"}`, wrongHash},
 		{`{"name":"a1","email":"a1@example.org","password_hash":"$1$` + secretPart + `$azfrPr6af3Fc7dLblQXVa0"}`, wrongHash},
 		{`{"name":"a1","email":"a1@example.org","password_hash":"` + digest + `"}`, wrongHash},
