@@ -76,7 +76,7 @@ var failedTest = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
 // run runs the tests of a stage with one more environment variable. What they leave is removed,
 // processes and files.
 func (s *stage) run(ctx context.Context, limit time.Duration, variable string) outcome {
-	temporary, err := os.MkdirTemp(s.temporary, "t")
+	temporary, err := temporaryFolder(s.temporary)
 	if err != nil {
 		return outcome{failed: err.Error()}
 	}
@@ -108,6 +108,16 @@ func (s *stage) run(ctx context.Context, limit time.Duration, variable string) o
 	}
 	o.timedOut = o.timedOut || strings.Contains(o.output, "panic: test timed out after")
 	return o
+}
+
+// temporaryFolder makes a folder that others may pass through, as /tmp is: a test can run its
+// program as another user.
+func temporaryFolder(parent string) (string, error) {
+	folder, err := os.MkdirTemp(parent, "mutants")
+	if err != nil {
+		return "", err
+	}
+	return folder, os.Chmod(folder, 0o755)
 }
 
 // tail keeps the end of what is written to it.

@@ -41,7 +41,7 @@ type trial struct {
 
 // run tries each fault. If ctx ends, it returns an error and those that it has tried.
 func (t trial) run(ctx context.Context) ([]fault, error) {
-	folder, err := os.MkdirTemp("", "mutants")
+	folder, err := temporaryFolder("")
 	if err != nil {
 		return nil, err
 	}
