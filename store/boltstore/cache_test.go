@@ -1,11 +1,9 @@
 package boltstore_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -336,27 +334,4 @@ func TestUnknownMembersAreNotCached(t *testing.T) {
 	}
 	assert.Less(t, liveHeap()-before, int64(2*cacheBytes))
 	runtime.KeepAlive(backend)
-}
-
-// TestAccountInMemoryMeetsNoDamage: it is found, unless the cache is off.
-func TestAccountInMemoryMeetsNoDamage(t *testing.T) {
-	for cacheBytes, found := range map[int64]bool{0: true, 1 << 20: true, -1: false} {
-		path := filepath.Join(t.TempDir(), "test.db")
-		fill(t, path, 10)
-		backend, err := boltstore.Open(path, boltstore.Config{CacheBytes: cacheBytes})
-		require.NoError(t, err)
-		_, err = backend.FindByID(bg, account(7).ID)
-		require.NoError(t, err)
-		content, err := os.ReadFile(path)
-		require.NoError(t, err)
-		writeAt(t, path, bytes.ReplaceAll(content, []byte("hash of account-7"), []byte("h4sh of account-7")), 0)
-		read, err := backend.FindByID(bg, account(7).ID)
-		if found {
-			assert.NoError(t, err)
-			assert.Equal(t, account(7), read)
-		} else {
-			assert.ErrorIs(t, err, boltstore.ErrDamaged)
-		}
-		require.NoError(t, backend.Close())
-	}
 }
