@@ -130,11 +130,17 @@ func decodeHeader(segment []byte) (wireHeader, error) {
 
 // decodeClaims decodes a payload and checks its claims. It uses memory as its buffer.
 func decodeClaims(segment, memory []byte, claims *wireClaims) error {
-	if err := decodeSegment(segment, memory, claims); err != nil {
-		return malformed("claims: " + err.Error())
+	text, err := strictBase64.AppendDecode(memory, segment)
+	if err != nil {
+		return malformed("claims: " + errSyntax.Error())
 	}
-	if err := checkNames(claims.Unknown, claimNames); err != nil {
-		return malformed("claims: " + err.Error())
+	if !readPlain(text, claims) {
+		if json.Unmarshal(text, claims) != nil {
+			return malformed("claims: " + errSyntax.Error())
+		}
+		if err := checkNames(claims.Unknown, claimNames); err != nil {
+			return malformed("claims: " + err.Error())
+		}
 	}
 	switch {
 	case claims.Issuer == "", claims.Subject == "", claims.ClientID == "", claims.SessionID == "", claims.ID == "":
