@@ -55,14 +55,13 @@ func TestRefusesMailSettings(t *testing.T) {
 // TestWarnsOfSenderThatNobodyCanAnswer: the default is for a server on the same machine.
 func TestWarnsOfSenderThatNobodyCanAnswer(t *testing.T) {
 	const warning = "no other server can answer"
-	run := func(relay string, arguments ...string) string {
+	run := func(relay string, arguments ...string) *process {
 		arguments = append([]string{"-addr", "127.0.0.1:0", "-issuer", "http://127.0.0.1", "-store", "memory:"}, arguments...)
-		p := startCommand(t, command(t.TempDir(), []string{"OAUTHSV_SMTP_URL=" + relay}, arguments...))
-		return p.stderr.String()
+		return startCommand(t, command(t.TempDir(), []string{"OAUTHSV_SMTP_URL=" + relay}, arguments...))
 	}
-	assert.Contains(t, run("smtp://ann:hunter2@mail.example.com"), warning)
-	assert.NotContains(t, run("smtp://ann:hunter2@mail.example.com", "-mail-from", "a@example.com"), warning)
-	assert.NotContains(t, run("smtp://[::1]:25?starttls=off"), warning)
+	run("smtp://ann:hunter2@mail.example.com").assertLogs(warning)
+	assert.NotContains(t, run("smtp://ann:hunter2@mail.example.com", "-mail-from", "a@example.com").stderr.String(), warning)
+	assert.NotContains(t, run("smtp://[::1]:25?starttls=off").stderr.String(), warning)
 }
 
 // TestMailServerIsDown: logins work, and whoever ends the server learns what it waits for.

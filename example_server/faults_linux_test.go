@@ -154,7 +154,7 @@ func TestCorruptFile(t *testing.T) {
 	p.postIsOutage("/token", refreshGrant(tokens.RefreshToken))
 	p.postIsOutage("/revoke", url.Values{"token": {tokens.RefreshToken}})
 	p.assertStatus("/healthz", "", 200)
-	assert.Contains(t, p.stderr.String(), "the file is damaged")
+	p.assertLogs("the file is damaged")
 	assert.NotContains(t, p.stderr.String(), "panic")
 	assert.Equal(t, 0, p.stop(syscall.SIGTERM))
 

@@ -39,8 +39,8 @@ func TestExposedKeyFileIsWarnedOf(t *testing.T) {
 
 	require.NoError(t, os.Chmod(path, 0o644))
 	p.reload()
+	p.assertLogs("chmod g-w,o-rwx")
 	assert.Equal(t, 1, strings.Count(p.stderr.String(), "level=WARN msg=\"others can read"), p.stderr.String())
-	assert.Contains(t, p.stderr.String(), "chmod g-w,o-rwx")
 	output := keysCommand(t, directory, "list")
 	assert.Contains(t, output, "others can read")
 	assert.Contains(t, output, "-rw-r--r--")

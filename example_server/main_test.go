@@ -85,7 +85,7 @@ func TestKill(t *testing.T) {
 	// answered: the last answered token is then one before, and still good.
 	p.refresh(last.RefreshToken)
 	assert.NotContains(t, p.stderr.String(), "made account", "the root account is made once")
-	assert.Contains(t, p.stderr.String(), "store=bolt:"+filepath.Join(directory, "oauthsv.db")+" key_file="+filepath.Join(directory, "oauthsv.key"), "where it is")
+	p.assertLogs("store=bolt:" + filepath.Join(directory, "oauthsv.db") + " key_file=" + filepath.Join(directory, "oauthsv.key"))
 }
 
 // TestShutdownFinishesRequests: logins take a while; those in flight when the
@@ -193,10 +193,10 @@ func TestEnvironment(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	p := start(t, t.TempDir(), "-store", "memory:", "-addr", "127.0.0.1:0")
-	assert.Contains(t, p.stderr.String(), "picked at random")
+	p.assertLogs("picked at random")
 	assert.NotContains(t, p.stderr.String(), "in the clear")
 	p = start(t, t.TempDir(), "-store", "memory:", "-addr", "127.0.0.1:0", "-issuer", "http://login.example.org")
-	assert.Contains(t, p.stderr.String(), "in the clear")
+	p.assertLogs("in the clear")
 	assert.NotContains(t, p.stderr.String(), "picked at random")
 }
 

@@ -269,5 +269,5 @@ func TestRefusesMetricsAddress(t *testing.T) {
 // TestWarnsOfPublicMetrics: everybody who reaches the address can read them.
 func TestWarnsOfPublicMetrics(t *testing.T) {
 	p := start(t, t.TempDir(), "-store", "memory:", "-metrics-addr", "0.0.0.0:0")
-	assert.Contains(t, p.stderr.String(), "the metrics are public")
+	p.assertLogs("the metrics are public")
 }

@@ -20,7 +20,7 @@ func TestTwoProcesses(t *testing.T) {
 	t.Parallel()
 	uri, directory := mongotest.URI(t), t.TempDir() // which holds the key file of both
 	one, two := start(t, directory, "-store", uri), start(t, directory, "-store", uri)
-	assert.Contains(t, one.stderr.String(), "same key file")
+	one.assertLogs("same key file")
 	tokens := one.login()
 	status, _ := two.get("/me", tokens.AccessToken)
 	assert.Equal(t, 200, status)

@@ -15,7 +15,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -119,6 +121,13 @@ func (p *process) listen() {
 	location, found := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
 	require.True(p.t, found, line)
 	p.url = location
+}
+
+// assertLogs waits for a text in the log: it may arrive after the line that says where the server
+// listens.
+func (p *process) assertLogs(text string) {
+	p.t.Helper()
+	assert.Eventually(p.t, func() bool { return strings.Contains(p.stderr.String(), text) }, time.Minute, 5*time.Millisecond, "%s\n%s", text, p.stderr)
 }
 
 // stop ends the process as an operator would and returns its exit status.

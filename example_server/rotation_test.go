@@ -99,7 +99,7 @@ func TestRotationUnderLoad(t *testing.T) {
 	broken := filepath.Join(directory, "oauthsv.key")
 	require.NoError(t, os.WriteFile(broken, []byte(`{"keys":[`), 0o600))
 	p.reload()
-	assert.Contains(t, p.stderr.String(), "the old keys stay in force")
+	p.assertLogs("the old keys stay in force")
 	status, _ := p.get("/me", tokens.AccessToken)
 	assert.Equal(t, 200, status)
 	assert.NotContains(t, p.stderr.String(), `"d"`)

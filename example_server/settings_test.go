@@ -118,6 +118,9 @@ func TestLoopbackIssuerBeyondLoopback(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := startCommand(t, command(t.TempDir(), nil, "-store", "memory:", "-addr", test.addr, "-issuer", test.issuer))
+			if test.warned {
+				p.assertLogs("clients on other machines cannot use")
+			}
 			log := p.stderr.String()
 			for _, part := range []string{"level=WARN", "clients on other machines cannot use", "in the clear"} {
 				assert.Equal(t, test.warned, strings.Contains(log, part), log)
