@@ -170,7 +170,7 @@ func TestGroups(t *testing.T) {
 	assert.True(t, found.InGroup("a"))
 	assert.False(t, found.InGroup("b"))
 	assert.False(t, found.InGroup("A"))
-	for _, group := range []string{"", "a b", "\u00e9", strings.Repeat("x", 65), "a\n"} {
+	for _, group := range []string{"", "a b", "\u00e9", strings.Repeat("x", 65), "a\n", ".", ".."} {
 		assert.ErrorIs(t, k.AddToGroup(ctx, account.ID, group), store.ErrInvalid, "%q", group)
 	}
 	assert.ErrorIs(t, k.AddToGroup(ctx, store.NewID(), "a"), store.ErrNotFound)
