@@ -113,7 +113,7 @@ func encodeHeader(typ string, algorithm Algorithm, keyID string) string {
 
 func decodeHeader(segment []byte) (wireHeader, error) {
 	var header wireHeader
-	if err := decodeSegment(segment, nil, &header); err != nil {
+	if err := decodeSegment(segment, &header); err != nil {
 		return header, malformed("header: " + err.Error())
 	}
 	switch {
@@ -166,8 +166,8 @@ func decodeClaims(segment, memory []byte, claims *wireClaims) error {
 // token.
 var errSyntax = errors.New("not strict base64 of a JSON object whose members have the right types")
 
-func decodeSegment(segment, memory []byte, value any) error {
-	text, err := strictBase64.AppendDecode(memory, segment)
+func decodeSegment(segment []byte, value any) error {
+	text, err := strictBase64.AppendDecode(nil, segment)
 	if err != nil || json.Unmarshal(text, value) != nil {
 		return errSyntax
 	}
