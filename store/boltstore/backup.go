@@ -18,6 +18,9 @@ var _ io.WriterTo = (*Store)(nil)
 // after it. So with a slow w the file grows by about as much as is written during the
 // copy. [Store.Close] waits for the copy.
 //
+// On Windows, on 32 bits, or where the process may not map 16 GiB (ulimit -v), a file that
+// outgrows its map makes everybody wait for the copy. Let w be fast there, such as a file.
+//
 // WriteTo does not check what it copies. To check a backup, open it.
 func (s *Store) WriteTo(w io.Writer) (n int64, err error) {
 	to := &backupWriter{to: w}

@@ -262,6 +262,21 @@ func brokenPromises() map[string]promise {
 				return err
 			}
 		}},
+		"looks for the e-mail in a step of its own": {"CreateRace", func(bad *faulty, good store.Backend) {
+			bad.create = func(account *store.Account) error {
+				if _, err := good.FindByEmail(ctx, account.EmailKey); err == nil {
+					return &store.ExistsError{Field: "email"}
+				}
+				roundTrip()
+				err := good.Create(ctx, account)
+				if errors.Is(err, store.ErrExists) {
+					kept := account.Clone()
+					kept.EmailKey += kept.ID.Hex() // so that no index refuses it
+					err = good.Create(ctx, kept)
+				}
+				return err
+			}
+		}},
 		"gives out what it was given": {"SnapshotsArePrivate", func(bad *faulty, good store.Backend) {
 			given := make(map[store.ID]*store.Account)
 			bad.create = func(account *store.Account) error {

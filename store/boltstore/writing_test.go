@@ -1,0 +1,110 @@
+package boltstore_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/boltstore"
+)
+
+// TestNothingIsWrittenIntoDamagedFile: bbolt takes from the file unchecked what the newest state is
+// and which pages are free. If that has changed between the begin and the end of a write, the write
+// would destroy more. So it is refused, and so is every later call.
+func TestNothingIsWrittenIntoDamagedFile(t *testing.T) {
+	pageSize := int64(os.Getpagesize())
+	number := func(text []byte) int64 { return int64(binary.NativeEndian.Uint64(text)) }
+	for name, test := range map[string]struct {
+		// damage gets the file as it was before the last write, and the pages of the
+		// list of free pages and of the end.
+		damage func(t *testing.T, path string, before []byte, free, end int64)
+		says   string
+	}{
+		"older headers": {func(t *testing.T, path string, before []byte, _, _ int64) {
+			writeAt(t, path, before[:2*pageSize], 0)
+		}, "a completed write is missing"},
+		"one header": {func(t *testing.T, path string, _ []byte, _, _ int64) {
+			writeAt(t, path, []byte{0xFF, 0xFF}, 16+30)
+		}, "one of its two header pages"},
+		"list of free pages with another number": {func(t *testing.T, path string, _ []byte, free, _ int64) {
+			writeAt(t, path, binary.NativeEndian.AppendUint64(nil, uint64(free+1)), free*pageSize)
+		}, "list of free pages"},
+		"page of another kind": {func(t *testing.T, path string, _ []byte, free, _ int64) {
+			writeAt(t, path, binary.NativeEndian.AppendUint16(nil, 2), free*pageSize+8)
+		}, "list of free pages"},
+		"list of free pages beyond the end": {func(t *testing.T, path string, _ []byte, free, end int64) {
+			writeAt(t, path, binary.NativeEndian.AppendUint32(nil, uint32(end-free)), free*pageSize+12)
+		}, "list of free pages"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "test.db")
+			fill(t, path, 10)
+			backend := open(t, path)
+			before, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.NoError(t, backend.Create(t.Context(), account(10)))
+			var damaged []byte
+			err = backend.Update(t.Context(), account(7).ID, func(a *store.Account) error {
+				a.Disabled = true
+				content, err := os.ReadFile(path)
+				require.NoError(t, err)
+				header := int64(transaction(t, path)%2)*pageSize + 16
+				test.damage(t, path, before, number(content[header+32:]), number(content[header+40:]))
+				damaged, err = os.ReadFile(path)
+				require.NoError(t, err)
+				require.NotEqual(t, content, damaged)
+				return nil
+			})
+			assert.ErrorIs(t, err, store.ErrUnavailable)
+			assert.ErrorIs(t, err, boltstore.ErrDamaged)
+			assert.ErrorContains(t, err, test.says)
+			assert.ErrorIs(t, backend.Create(t.Context(), account(11)), boltstore.ErrDamaged)
+			assert.ErrorIs(t, backend.Ping(t.Context()), boltstore.ErrDamaged)
+			require.NoError(t, backend.Close())
+			after, err := os.ReadFile(path)
+			require.NoError(t, err)
+			assert.Equal(t, damaged, after, "nothing was written")
+		})
+	}
+}
+
+// TestNobodyIsOnlySaidBetweenWholeEntries: a name that is not there is said to be free only if the
+// entries around its place are undamaged. Damage may have led the search to the wrong place.
+func TestNobodyIsOnlySaidBetweenWholeEntries(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	fill(t, path, 10)
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+	backend := open(t, path)
+	for _, test := range []struct {
+		absent     string
+		neighbours []int // the accounts before and after its place
+	}{
+		{"a", []int{0}},
+		{"account-4a", []int{4, 5}},
+		{"z", []int{9}},
+	} {
+		for damaged := range 10 {
+			entry := append([]byte(account(damaged).Name), account(damaged).ID[:]...)
+			changed := bytes.Clone(entry)
+			changed[len(changed)-5] ^= 1
+			require.True(t, bytes.Contains(whole, entry))
+			writeAt(t, path, bytes.ReplaceAll(whole, entry, changed), 0)
+
+			_, err := backend.FindByName(t.Context(), test.absent)
+			if slices.Contains(test.neighbours, damaged) {
+				assert.ErrorIs(t, err, boltstore.ErrDamaged, "%s, entry of account %d", test.absent, damaged)
+			} else {
+				assert.ErrorIs(t, err, store.ErrNotFound, "%s, entry of account %d", test.absent, damaged)
+			}
+		}
+		writeAt(t, path, whole, 0)
+	}
+}
