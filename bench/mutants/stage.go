@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// limits bounds the memory of tests: a fault can make a loop that never ends.
-const limits = `ulimit -v 6000000; exec "$0" "$@"`
+// limits bounds the memory of tests: a fault can make a loop that never ends. It does not bound
+// the address space, of which boltstore takes more than there is memory.
+const limits = `ulimit -d 6000000; exec "$0" "$@"`
 
 // stage is tests that run in one go: a test binary, and which of its tests.
 type stage struct {

@@ -91,6 +91,9 @@ func (t trial) tryAll(ctx context.Context, stages []stage, faults []fault) {
 		})
 	}
 	for i := range faults {
+		if i > 0 && i%50 == 0 {
+			fmt.Fprintf(t.progress, "%s: %d of %d faults begun\n", t.name, i, len(faults))
+		}
 		f := &faults[i]
 		if before := t.known[f.identity()]; before.Status.noticed() {
 			f.Status, f.By = before.Status, before.By
