@@ -190,8 +190,8 @@ func TestConfigurationErrorsNameEachField(t *testing.T) {
 	assert.NotContains(t, err.Error(), "hunter2")
 }
 
-// TestBoundsOfConfiguration: the last value that is taken, and the first that is refused.
-func TestBoundsOfConfiguration(t *testing.T) {
+// TestConfigurationBounds: the last value that is taken, and the first that is refused.
+func TestConfigurationBounds(t *testing.T) {
 	kit := middlewaretest.New(t, middlewaretest.Config{})
 	server := func(change func(*grant.Config)) error {
 		config := grant.Config{Accounts: kit.Accounts, Issuer: kit.Issuer}

@@ -12,9 +12,9 @@ import (
 	"github.com/oauthsv/oauthsv/store/memstore"
 )
 
-// TestBoundsOfTheConfiguration checks the last value that is taken and the first that is refused.
+// TestConfigurationBounds checks the last value that is taken and the first that is refused.
 // The error names the field.
-func TestBoundsOfTheConfiguration(t *testing.T) {
+func TestConfigurationBounds(t *testing.T) {
 	throttle := func(throttle store.Throttle) store.Config { return store.Config{Throttle: throttle} }
 	codes := func(codes store.Codes) store.Config { return store.Config{Codes: codes} }
 	minLength := func(n int) store.Config {

@@ -418,7 +418,7 @@ func TestManyCallersLoseNothing(t *testing.T) {
 	assert.Zero(t, counts.Waiting)
 }
 
-func TestBoundsOfTheConfiguration(t *testing.T) {
+func TestConfigurationBounds(t *testing.T) {
 	for _, test := range []struct {
 		field         string
 		taken, refuse mail.Config
