@@ -127,3 +127,14 @@ func TestBackupWriterFails(t *testing.T) {
 	_, err = backend.WriteTo(badWriter{full})
 	assert.ErrorIs(t, err, store.ErrUnavailable)
 }
+
+// TestBackupOfFileThatWasCut: what cannot be read is no success.
+func TestBackupOfFileThatWasCut(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	fill(t, path, 100)
+	backend := open(t, path)
+	require.NoError(t, os.Truncate(path, 3*int64(os.Getpagesize())))
+	n, err := backend.WriteTo(io.Discard)
+	assert.ErrorContains(t, err, "reading for the backup")
+	assert.EqualValues(t, 3*os.Getpagesize(), n)
+}

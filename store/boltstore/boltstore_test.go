@@ -42,6 +42,16 @@ func TestReopenKeepsEverything(t *testing.T) {
 		_, err := backend.FindByName(t.Context(), fmt.Sprintf("account-%d", i))
 		require.NoError(t, err)
 	}
+	made := account(500)
+	made.ID = store.ID{11: 1}
+	for i := range made.ID {
+		made.ID[i] |= 0xF0
+	}
+	require.NoError(t, backend.Create(t.Context(), made))
+	require.NoError(t, backend.Close())
+	found, err := open(t, path).FindByID(t.Context(), made.ID)
+	require.NoError(t, err)
+	assert.Equal(t, made, found)
 	entries, err := os.ReadDir(filepath.Dir(path))
 	require.NoError(t, err)
 	assert.Len(t, entries, 1, "nothing is left beside the file")
@@ -170,7 +180,7 @@ func TestFileOfAnotherMachine(t *testing.T) {
 	const accounts = 50
 	original := filepath.Join(t.TempDir(), "original.db")
 	fill(t, original, accounts)
-	for _, pageSize := range []int{1 << 10, 1 << 12, 1 << 14, 1 << 16} {
+	for _, pageSize := range []int{1 << 9, 1 << 10, 1 << 12, 1 << 14, 1 << 16} {
 		path := filepath.Join(t.TempDir(), "test.db")
 		copyWithPages(t, original, path, pageSize)
 		assertWhole(t, path, accounts)

@@ -185,6 +185,12 @@ func TestCacheIsBounded(t *testing.T) {
 		"long texts in a session": {700, func(a *store.Account, i int) {
 			a.Sessions = []store.Session{{ID: text(i), ClientID: text(i), UserAgent: text(i), Address: text(i), Created: epoch, Rotated: epoch, Expires: epoch}}
 		}},
+		"many short groups": {1500, func(a *store.Account, i int) {
+			a.Groups = nil
+			for j := range 64 {
+				a.Groups = append(a.Groups, fmt.Sprint(j))
+			}
+		}},
 		"many groups": {700, func(a *store.Account, i int) {
 			a.Groups = nil
 			for j := range 32 {

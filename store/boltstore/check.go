@@ -86,7 +86,8 @@ func (c *check) begin() (layout, error) {
 	return c.layout, nil
 }
 
-// finish checks everything else. It ends early with the error of ctx.
+// finish checks everything else. If ctx ends, it returns early, with an error that says nothing
+// about the file.
 func (c *check) finish(ctx context.Context) error {
 	var forest []tree
 	for name := range c.buckets {
@@ -100,7 +101,7 @@ func (c *check) finish(ctx context.Context) error {
 		forest = append(forest, c.tree([]byte(name), each))
 	}
 	if err := c.walk(ctx, forest...); err != nil {
-		return damagedUnlessEnded(ctx, err)
+		return damaged(err)
 	}
 	if err := c.checkAllSeen(); err != nil {
 		return damaged(err)
@@ -280,10 +281,3 @@ func (c *check) page(page []byte, b branch, next *[]branch) error {
 }
 
 func damaged(err error) error { return fmt.Errorf("%w (%w)", ErrDamaged, err) }
-
-func damagedUnlessEnded(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return err
-	}
-	return damaged(err)
-}

@@ -60,6 +60,25 @@ func TestNothingToWriteIsNotCommitted(t *testing.T) {
 	assert.NoError(t, wrong)
 }
 
+// TestRemovedRecordLeavesNothing: a record without a value is removed, with its expiry.
+func TestRemovedRecordLeavesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	backend := open(t, path)
+	require.NoError(t, putRecord(backend, 1))
+	require.NoError(t, backend.UpdateRecord(bg, "record-1", epoch, func(r *store.Record) error {
+		r.Value = nil
+		return nil
+	}))
+	require.NoError(t, backend.Close())
+	edit(t, path, func(tx *bbolt.Tx) error {
+		for _, name := range []string{"records", "expiries"} {
+			key, _ := tx.Bucket([]byte(name)).Cursor().First()
+			assert.Nil(t, key, name)
+		}
+		return nil
+	})
+}
+
 // TestRefusalLeavesNothing checks that a key that is too long for bbolt is refused before
 // anything is written.
 func TestRefusalLeavesNothing(t *testing.T) {

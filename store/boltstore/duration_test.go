@@ -17,7 +17,7 @@ import (
 
 func TestCheckOfLargeFileIsAnnounced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	opened := func(config Config) (lines []string) {
+	opened := func(config Config) []string {
 		t.Helper()
 		var log bytes.Buffer
 		config.Logger = slog.New(slog.NewTextHandler(&log, nil))
@@ -28,15 +28,15 @@ func TestCheckOfLargeFileIsAnnounced(t *testing.T) {
 	}
 	opened(Config{}) // this makes the file
 	assert.Equal(t, []string{""}, opened(Config{}), "a small one")
-	lines := opened(Config{announceFrom: 1})
-	require.Len(t, lines, 2)
-	for _, line := range lines {
+	announced := opened(Config{announceFrom: 1})
+	require.Len(t, announced, 2)
+	for _, line := range announced {
 		assert.Contains(t, line, "level=INFO")
 		assert.Contains(t, line, path)
 	}
-	assert.Contains(t, lines[0], "mib=0")
-	assert.Contains(t, lines[0], "estimate=")
-	assert.Contains(t, lines[1], "took=")
+	assert.Contains(t, announced[0], "mib=0")
+	assert.Contains(t, announced[0], "estimate=")
+	assert.Contains(t, announced[1], "took=")
 	assert.Equal(t, []string{""}, opened(Config{announceFrom: 1, NoCheck: true}), "nothing to wait for")
 
 	file, err := os.Open(path)
@@ -47,12 +47,28 @@ func TestCheckOfLargeFileIsAnnounced(t *testing.T) {
 	size := int64(h.end * h.pageSize)
 	assert.Len(t, opened(Config{announceFrom: size}), 2, "just large enough")
 	assert.Equal(t, []string{""}, opened(Config{announceFrom: size + 1}), "just too small")
+
+	background := make(lines, 10)
+	s, err := Open(path, Config{announceFrom: size, CheckInBackground: true, Logger: slog.New(slog.NewTextHandler(background, nil))})
+	require.NoError(t, err)
+	assert.Contains(t, <-background, "estimate=")
+	assert.Contains(t, <-background, "took=")
+	require.NoError(t, s.Close())
+}
+
+// lines gets each line of a log.
+type lines chan string
+
+func (l lines) Write(line []byte) (int, error) {
+	l <- string(line)
+	return len(line), nil
 }
 
 func TestEstimate(t *testing.T) {
 	const gib = 1 << 30
 	for size, want := range map[int64]string{
 		largeFile:    "about 1s if the system has it in memory, and up to 3s if it comes from a disk that reads 100 MiB a second",
+		1000 << 20:   "about 2s if the system has it in memory, and up to 10s if it comes from a disk that reads 100 MiB a second",
 		10 * gib:     "about 21s if the system has it in memory, and up to 1m43s if it comes from a disk that reads 100 MiB a second",
 		1000*gib + 1: "about 34m9s if the system has it in memory, and up to 2h50m41s if it comes from a disk that reads 100 MiB a second",
 	} {

@@ -106,7 +106,7 @@ func TestFaultRefusesToOpen(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, os.Truncate(path, 3*4096))
 			return func() { writeAt(t, path, whole, 0) }
-		}, []string{"damaged or cut short", "restore it from a backup"}},
+		}, []string{"damaged or cut short", "the file has 12288 bytes, but should have", "restore it from a backup"}},
 		"held by another process": {here, func(t *testing.T, path string) func() {
 			release := hold(t, path)
 			return func() { release(false) }

@@ -164,9 +164,8 @@ func livePage(backend *boltstore.Store, i, accounts int) error {
 		list.By, want = store.ListByEmail, min(list.Limit, accounts)
 	}
 	if list.By == store.ListByID || list.By == store.ListByGroup {
-		list.After = store.ID{0: 1, 11: byte(first - 1)}.Hex()
-		if first == 0 {
-			list.After = ""
+		if first > 0 {
+			list.After = account(first - 1).ID.Hex()
 		}
 	}
 	page, err := backend.List(bg, list)

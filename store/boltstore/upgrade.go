@@ -15,20 +15,12 @@ const upgradeStep = 2000
 // from then on. Each transaction notes how far it has come, so that the next opening continues
 // an interrupted upgrade.
 func upgradeFile(db *bbolt.DB, l layout) error {
-	if l.format < format {
-		l = l.raised()
+	l = l.raised()
+	for l.upgrade != nil {
 		err := db.Update(func(tx *bbolt.Tx) error {
 			if _, err := tx.CreateBucketIfNotExists(tableGroups.name); err != nil {
 				return err
 			}
-			return l.write(tx)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	for l.upgrade != nil {
-		err := db.Update(func(tx *bbolt.Tx) error {
 			step := upgradeEntries
 			if l.upgrade[0] == groupsIndex {
 				step = upgradeGroups
@@ -46,13 +38,13 @@ func upgradeFile(db *bbolt.DB, l layout) error {
 	return nil
 }
 
-// raised returns the layout of a file as the upgrade to the current format begins. An
-// interrupted upgrade to format 2 goes on where it was.
+// raised returns the layout of a file as the upgrade to the current format begins, or as it
+// goes on where it was interrupted.
 func (l layout) raised() layout {
 	switch {
 	case l.format == 1:
 		l.upgrade = []byte{0}
-	case l.upgrade == nil:
+	case l.format == 2 && l.upgrade == nil:
 		l.upgrade = []byte{groupsIndex}
 	}
 	l.format = format

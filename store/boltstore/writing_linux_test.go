@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -73,6 +74,45 @@ func TestNothingIsWrittenIntoDamagedFile(t *testing.T) {
 			assert.Equal(t, damaged, after, "nothing was written")
 		})
 	}
+}
+
+// TestNoChangeOfAnOldState: the headers went back by one write before the next one. The change does
+// not see that state, not even to find that nothing is to be changed.
+func TestNoChangeOfAnOldState(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	fill(t, path, 10)
+	backend := open(t, path)
+	before, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, backend.Delete(t.Context(), account(7).ID))
+	writeAt(t, path, before[:2*os.Getpagesize()], 0)
+	err = backend.Update(t.Context(), account(7).ID, func(*store.Account) error {
+		t.Error("the account was removed")
+		return store.ErrUnchanged
+	})
+	assert.ErrorIs(t, err, boltstore.ErrDamaged)
+	assert.ErrorContains(t, err, "a completed write is missing")
+}
+
+// TestReadersEndAfterTheHeadersAreGone: bbolt panics at the next read, and keeps its locks. Readers
+// that have begun end all the same, and the store can be closed.
+func TestReadersEndAfterTheHeadersAreGone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	fill(t, path, 10)
+	backend := open(t, path)
+	entered, leave := make(chan struct{}), make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		_, err := backend.WriteTo(slowWriter{entered, leave})
+		assert.NoError(t, err, "it had begun before")
+	})
+	<-entered
+	writeAt(t, path, make([]byte, 2*os.Getpagesize()), 0)
+	_, err := backend.FindByID(t.Context(), account(7).ID)
+	assert.ErrorIs(t, err, boltstore.ErrDamaged)
+	close(leave)
+	all.Go(func() { assert.NoError(t, backend.Close()) })
+	waitFor(&all)
 }
 
 // TestNobodyIsOnlySaidBetweenWholeEntries: a name that is not there is said to be free only if the
