@@ -30,7 +30,7 @@ const (
 	defaultCacheBytes = 32 << 20
 
 	// cachedOverhead is the size of an entry without its strings, in bytes. It
-	// counts the entry itself, the array of its audience, and the node of the cache.
+	// counts the entry itself and the node of the cache.
 	cachedOverhead = int(unsafe.Sizeof(cached{})) + 192
 )
 
@@ -50,8 +50,9 @@ func newCache(bytes int64) *cache {
 func (e *cached) size(compact string) int {
 	t := &e.token
 	size := cachedOverhead + len(compact) + len(t.Subject) + len(t.ClientID) + len(t.SessionID) + len(t.ID) + len(t.Issuer)
+	size += cap(t.Audience) * int(unsafe.Sizeof(""))
 	for _, audience := range t.Audience {
-		size += 16 + len(audience)
+		size += len(audience)
 	}
 	return size
 }

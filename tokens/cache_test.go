@@ -1,6 +1,7 @@
 package tokens_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -116,14 +117,9 @@ func TestCacheChangesNoResult(t *testing.T) {
 }
 
 // TestCacheKeepsItsBound: tokens that come once, such as those of a user who logs in again and
-// again, fill the memory up to CacheBytes and not beyond.
+// again, fill the memory up to CacheBytes and not beyond, whichever of their claims are long.
 func TestCacheKeepsItsBound(t *testing.T) {
 	const bound = 1 << 20
-	k := newKit(t)
-	verifier, err := tokens.NewVerifier(tokens.VerifierConfig{
-		Keys: k.keys, Issuer: issuerURL, Audience: "api", CacheBytes: bound, Now: func() time.Time { return k.now },
-	})
-	require.NoError(t, err)
 	heap := func() uint64 {
 		var stats runtime.MemStats
 		runtime.GC()
@@ -131,18 +127,56 @@ func TestCacheKeepsItsBound(t *testing.T) {
 		runtime.ReadMemStats(&stats)
 		return stats.HeapAlloc
 	}
-	before := heap()
-	for i := range 3 * bound / 830 {
-		one := claims
-		one.Subject, one.SessionID = "65f0c0ffee65f0c0ffee0001", fmt.Sprintf("%022d", i)
-		token, err := k.issuer.SignAccess(one)
-		require.NoError(t, err)
-		_, err = verifier.Verify(t.Context(), token)
-		require.NoError(t, err)
+	const long = 1500
+	plain := map[string]string{"iss": issuerURL, "aud": "api", "sub": "65f0c0ffee65f0c0ffee0001", "client_id": "app", "sid": "session", "jti": "id"}
+	for _, member := range []string{"", "iss", "aud", "sub", "client_id", "sid", "jti", "many audiences"} {
+		t.Run("long "+member, func(t *testing.T) {
+			k := newKit(t)
+			issuer := issuerURL
+			if member == "iss" {
+				issuer += "/" + strings.Repeat("i", long)
+			}
+			verifier, err := tokens.NewVerifier(tokens.VerifierConfig{
+				Keys: k.keys, Issuer: issuer, Audience: "api", CacheBytes: bound, Now: func() time.Time { return k.now },
+			})
+			require.NoError(t, err)
+			count := bound / 1000
+			if member == "" {
+				count = 3 * bound / 830
+			}
+			before := heap()
+			for i := range count {
+				payload := map[string]any{"gen": 1, "iat": epoch.Unix(), "exp": epoch.Unix() + 60}
+				for name, value := range plain {
+					payload[name] = value
+				}
+				switch member {
+				case "":
+				case "iss":
+					payload["iss"] = issuer
+				case "aud":
+					payload["aud"] = []string{"api", strings.Repeat("x", long)}
+				case "many audiences":
+					others := []string{"api"}
+					for j := range 150 {
+						others = append(others, fmt.Sprint(j))
+					}
+					payload["aud"] = others
+				default:
+					payload[member] = strings.Repeat("x", long)
+				}
+				payload["jti"] = fmt.Sprintf("%s%022d", payload["jti"], i)
+				text, err := json.Marshal(payload)
+				require.NoError(t, err)
+				_, err = verifier.Verify(t.Context(), signParts(fmt.Sprintf(`{"alg":"HS512","typ":"at+jwt","kid":%q}`, k.key.ID()), string(text)))
+				require.NoError(t, err)
+			}
+			taken := float64(heap()) - float64(before)
+			t.Logf("%.0f KiB", taken/1024)
+			assert.InDelta(t, bound, taken, bound/4, "bytes of the cache")
+			runtime.KeepAlive(verifier)
+		})
 	}
-	taken := float64(heap()) - float64(before)
-	assert.InDelta(t, bound, taken, bound/4, "bytes of the cache")
-	runtime.KeepAlive(verifier)
 }
 
 func TestCacheForgetsRemovedKeys(t *testing.T) {

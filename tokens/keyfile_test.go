@@ -135,6 +135,8 @@ func TestJWKSet(t *testing.T) {
 	ring, err := tokens.NewKeyring(keys...)
 	require.NoError(t, err)
 	assert.Equal(t, keys[0], ring.Active())
+	_, err = tokens.ParseKeys([]byte(`{"keys":[` + set[0] + `,{"kty":"oct","k":"c2hvcnQ"},` + set[1] + `]}`))
+	assert.ErrorContains(t, err, "key 2 of 3")
 }
 
 func TestParseKeysRefuses(t *testing.T) {

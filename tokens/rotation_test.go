@@ -141,6 +141,33 @@ func TestKeyStatesInFiles(t *testing.T) {
 	assert.ErrorIs(t, err, tokens.ErrKey, "two active keys")
 }
 
+// TestEditOfAKeyFileKeepsStates: an edit changes the state of its own key alone. It only writes down
+// what was meant where the file had no states.
+func TestEditOfAKeyFileKeepsStates(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.key")
+	var set []string
+	for range 2 {
+		text, err := generate(t, tokens.HS512).PrivateJWK()
+		require.NoError(t, err)
+		set = append(set, string(text))
+	}
+	require.NoError(t, os.WriteFile(path, []byte(`{"keys":[`+strings.Join(set, ",")+`]}`), 0o600))
+	states := func() (states []tokens.State) {
+		_, keys := loadKeyring(t, path)
+		for _, key := range keys {
+			states = append(states, key.State())
+		}
+		return states
+	}
+	file := tokens.KeyFile{Path: path}
+	assert.Equal(t, []tokens.State{"", ""}, states())
+	for range 2 {
+		_, err := file.Add(tokens.HS512)
+		require.NoError(t, err)
+	}
+	assert.Equal(t, []tokens.State{tokens.Active, tokens.Retired, tokens.Next, tokens.Next}, states())
+}
+
 func TestVerifyAny(t *testing.T) {
 	k := newKit(t)
 	access, err := k.issuer.SignAccess(claims)

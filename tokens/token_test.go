@@ -98,6 +98,16 @@ func TestClock(t *testing.T) {
 	k.now = claims.Expiry.Add(time.Second)
 	_, err = lenient.Verify(t.Context(), token)
 	assert.ErrorIs(t, err, tokens.ErrExpired)
+
+	early := signParts(`{"alg":"HS512","typ":"at+jwt","kid":"`+k.key.ID()+`"}`, fmt.Sprintf(
+		`{"iss":%q,"aud":"api","sub":"s","client_id":"c","sid":"x","jti":"j","gen":1,"iat":1,"nbf":%d,"exp":%d}`, issuerURL, epoch.Unix(), epoch.Unix()+60))
+	k.now = epoch.Add(-time.Second)
+	_, err = lenient.Verify(t.Context(), early)
+	assert.NoError(t, err)
+	assert.ErrorIs(t, k.verify(early), tokens.ErrNotYetValid)
+	k.now = epoch.Add(-time.Second - 1)
+	_, err = lenient.Verify(t.Context(), early)
+	assert.ErrorIs(t, err, tokens.ErrNotYetValid)
 }
 
 func TestKeyringReplace(t *testing.T) {
@@ -208,6 +218,25 @@ func TestSignRefusesWhatVerifyWould(t *testing.T) {
 		_, err = k.issuer.SignRefresh(bad)
 		assert.ErrorIs(t, err, tokens.ErrInvalid, name)
 	}
+
+	last := claims
+	last.Expiry = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	token, err := k.issuer.SignAccess(last)
+	require.NoError(t, err)
+	assert.NoError(t, k.verify(token), "the last moment of 9999")
+
+	longest := 0
+	for length := tokens.MaxLength / 2; ; length++ {
+		long := claims
+		long.Subject = strings.Repeat("s", length)
+		token, err := k.issuer.SignAccess(long)
+		if err != nil {
+			break
+		}
+		longest = len(token)
+		require.NoError(t, k.verify(token))
+	}
+	assert.Equal(t, tokens.MaxLength, longest)
 }
 
 func TestIssuerKnowsItsURLs(t *testing.T) {
