@@ -50,6 +50,11 @@ func keyOf(page []byte, i int) []byte {
 func TestFreePagesThatCannotBeFree(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	fill(t, path, 300)
+	backend := open(t, path)
+	for i := range 50 {
+		require.NoError(t, backend.Delete(bg, account(i).ID))
+	}
+	require.NoError(t, backend.Close())
 	content, err := os.ReadFile(path)
 	require.NoError(t, err)
 	pageSize := os.Getpagesize()

@@ -111,6 +111,7 @@ func TestReadersEndAfterTheHeadersAreGone(t *testing.T) {
 	_, err := backend.FindByID(t.Context(), account(7).ID)
 	assert.ErrorIs(t, err, boltstore.ErrDamaged)
 	close(leave)
+	waitFor(&all)
 	all.Go(func() { assert.NoError(t, backend.Close()) })
 	waitFor(&all)
 }

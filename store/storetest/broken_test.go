@@ -364,6 +364,19 @@ func brokenPromises() map[string]promise {
 				return page, err
 			}
 		}}
+		promises["fails as long as nobody was made by "+key] = promise{"ListEmpty", func(bad *faulty, good store.Backend) {
+			made := false
+			bad.create = func(account *store.Account) error {
+				made = true
+				return good.Create(ctx, account)
+			}
+			bad.list = func(ctx context.Context, list store.List) ([]*store.Account, error) {
+				if list.By == by && !made {
+					return nil, store.ErrUnavailable
+				}
+				return good.List(ctx, list)
+			}
+		}}
 		promises["lists without a context by "+key] = promise{"ListContext", func(bad *faulty, good store.Backend) {
 			bad.list = func(ctx context.Context, list store.List) ([]*store.Account, error) {
 				if list.By == by {
