@@ -49,7 +49,8 @@ func (s *Store) failed() error {
 
 // checkHeaders checks, before a commit, two things that bbolt takes from the file unchecked:
 // the header pages, and the head of the list of free pages. If these were damaged, the
-// commit might run for hours, or overwrite pages that are in use.
+// commit might run for hours, or overwrite pages that are in use. Damage that comes between the
+// check and the commit is not seen.
 func (s *Store) checkHeaders() error {
 	h, err := readHeader(s.file)
 	if err != nil {
