@@ -10,6 +10,7 @@ import (
 
 	"github.com/oauthsv/oauthsv/internal/mongotest"
 	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/mongostore"
 )
 
 // TestListAroundSurrogates checks prefixes beside the numbers U+D800 to U+DFFF, which no letter
@@ -23,14 +24,52 @@ func TestListAroundSurrogates(t *testing.T) {
 		"\uD7FF": {"\uD7FF", "\uD7FFa"}, "\xed": {"\uD7FE", "\uD7FF", "\uD7FFa"}, "\xed\x9f": {"\uD7FE", "\uD7FF", "\uD7FFa"},
 		"\xed\xa0": nil, "\xee": {"\uE000"}, "\uFFFD": {"\uFFFD"},
 	} {
-		var got []string
-		found, err := backend.List(t.Context(), store.List{By: store.ListByName, Match: prefix, Limit: 10})
-		require.NoError(t, err)
-		for _, account := range found {
-			got = append(got, account.Name)
-		}
-		assert.Equal(t, want, got, "prefix %q", prefix)
+		assertListed(t, backend, prefix, want)
 	}
+}
+
+// TestListEndsWithItsPrefix checks that a list does not go on with the letter after the last one
+// that the prefix can mean.
+func TestListEndsWithItsPrefix(t *testing.T) {
+	backend, seen := openWatched(t, mongotest.URI(t), mongostore.Config{})
+	for _, name := range []string{"a", "a\U0010FFFE", "a\U0010FFFF", "a\U0010FFFFb", "b", "\u00FF", "\u00FFa", "\u0100"} {
+		require.NoError(t, backend.Create(t.Context(), &store.Account{ID: store.NewID(), Name: name, EmailKey: name}))
+	}
+	for prefix, want := range map[string][]string{
+		"\xc3":         {"\u00FF", "\u00FFa"}, // U+00FF is the last letter that begins with this byte
+		"\u00FF":       {"\u00FF", "\u00FFa"},
+		"a\U0010FFFF":  {"a\U0010FFFF", "a\U0010FFFFb"}, // U+10FFFF is the last letter of all
+		"a\U0010FFFE":  {"a\U0010FFFE"},
+		"a\U0010FFFFb": {"a\U0010FFFFb"},
+	} {
+		assertListed(t, backend, prefix, want)
+	}
+	// jongodb orders texts by their UTF-16 code units and MongoDB by their bytes, which is not the
+	// same for letters above U+FFFF. So what is asked is looked at as well.
+	for prefix, before := range map[string]string{
+		"a\U0010FFFF": "b", "a\U0010FFFF\U0010FFFF": "b", "a\xf4\x8f": "b", "a\U0010FFFE": "a\U0010FFFF", "\U0010FFFF": "", "\xf4": "",
+	} {
+		seen.take()
+		_, err := backend.List(t.Context(), store.List{By: store.ListByName, Match: prefix, Limit: 10})
+		require.NoError(t, err)
+		sent := seen.take()
+		require.Len(t, sent, 1)
+		end, bounded := sent[0].Lookup("filter", "name", "$lt").StringValueOK()
+		assert.Equal(t, before, end, "prefix %q", prefix)
+		assert.Equal(t, before != "", bounded, "prefix %q", prefix)
+	}
+}
+
+// assertListed checks the names of the accounts whose names begin with a prefix.
+func assertListed(t *testing.T, backend store.Backend, prefix string, want []string) {
+	t.Helper()
+	found, err := backend.List(t.Context(), store.List{By: store.ListByName, Match: prefix, Limit: 10})
+	require.NoError(t, err)
+	var got []string
+	for _, account := range found {
+		got = append(got, account.Name)
+	}
+	assert.Equal(t, want, got, "prefix %q", prefix)
 }
 
 // TestListNamesBadAccount checks that the error of a list says which account cannot be read.
