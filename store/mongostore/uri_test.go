@@ -82,6 +82,8 @@ func TestErrorsHoldNoSecrets(t *testing.T) {
 		"mongodb://zarquon:x@" + host + "/db?authMechanism=MONGODB-AWS&authMechanismProperties=AWS_SESSION_TOKEN=cretPw",
 		"mongodb://zarquon:x@" + host + end + "&authMechanism=MONGODB-AWS&authMechanismProperties=AWS_SESSION_TOKEN:cretPw",
 		"mongodb://zarquon:x@" + host + end + "&authMechanism=GSSAPI&authMechanismProperties=SERVICE_NAME:x,cretPw:cretPw",
+		// The driver quotes one of the two values.
+		"mongodb://" + host + end + "&authMechanism=MONGODB-OIDC&authMechanismProperties=ENVIRONMENT:cretPw,TOKEN_RESOURCE:zarquon",
 		"mongodb://" + host + ",zarquon:cretPw@" + host + end,
 		"mongodb://zarquon:cretPw@[::1" + end,
 		"mongodb://zarquon:cretPw@" + host + ":1:2" + end,
@@ -94,14 +96,27 @@ func TestErrorsHoldNoSecrets(t *testing.T) {
 	}
 }
 
-// TestDriverThatQuotes checks errors in which the driver quotes a secret. It does so if a host
-// has the name of the user, or if the password is part of its message.
+// TestDriverThatQuotes checks errors in which the driver quotes the name of a host that has parts
+// of the user name and the password. Open itself shows the hosts before that.
 func TestDriverThatQuotes(t *testing.T) {
-	uri := "mongodb://zarquon:cretPw@zarquon-cretPw.invalid:1/db?serverSelectionTimeoutMS=50&connectTimeoutMS=50"
-	_, err := mongostore.Open(t.Context(), uri, mongostore.Config{})
-	require.Error(t, err)
-	_, quoted, _ := strings.Cut(err.Error(), "the server does not answer") // after the host, which is no secret
-	assertSilent(t, uri, errors.New(quoted), "zarquon", "cretPw")
+	for _, test := range []struct {
+		credentials, host string
+		quoted            string
+	}{
+		{"zarquon:cretPw", "zarquon-cretPw.invalid", "{ Addr: ***-***.invalid:1"},
+		{"zarquon:zarquon-cretPw", "zarquon-cretPw.invalid", "{ Addr: ***.invalid:1"}, // one is a part of the other
+		{"zarquon:cret", "xcretx.cret.invalid", "{ Addr: x***x.***.invalid:1"},
+		// What is shorter occurs in the middle of words, so it is hidden only as a word.
+		{"e:Pwd", "server.pwd.xpwdx.invalid", "{ Addr: server.***.xpwdx.invalid:1"},
+		{"e:Pwd", "e.invalid", "{ Addr: ***.invalid:1"},
+	} {
+		uri := "mongodb://" + test.credentials + "@" + test.host + ":1/db?serverSelectionTimeoutMS=50&connectTimeoutMS=50"
+		_, err := mongostore.Open(t.Context(), uri, mongostore.Config{})
+		require.Error(t, err)
+		_, message, _ := strings.Cut(err.Error(), ": the server does not answer: server selection error: ") // all of it can be read
+		assert.Contains(t, message, test.quoted, uri)
+		assert.NotContains(t, strings.ToLower(fully(errors.New(message))), strings.ToLower(test.host), uri)
+	}
 }
 
 func assertSilent(t *testing.T, uri string, err error, secrets ...string) {
@@ -123,6 +138,7 @@ func TestGoodURIs(t *testing.T) {
 		"mongodb://app:p%40%3A%3F%23%25@" + host + "/db",
 		"mongodb://app@" + host + "/my-db_1",
 		"mongodb://app:x@" + host + "," + host + "/db",
+		"mongodb://@" + host + "/db?authMechanism=MONGODB-X509", // no user name: it is in the certificate
 		"mongodb://" + host + "/db?appName=me%40home",
 		"mongodb://%2Ftmp%2Fnone.sock/db",
 	} {
