@@ -139,7 +139,9 @@ func (l *location) redact(err error) error {
 		pattern := `(?i)` + regexp.QuoteMeta(secret)
 		if len(secret) < 4 { // short ones occur in the middle of words
 			pattern = `(?i)(^|\W)` + regexp.QuoteMeta(secret) + `($|\W)`
-			text = regexp.MustCompile(pattern).ReplaceAllString(text, "$1***$2")
+			for range 2 { // once leaves the second of two with one sign between them
+				text = regexp.MustCompile(pattern).ReplaceAllString(text, "$1***$2")
+			}
 			continue
 		}
 		text = regexp.MustCompile(pattern).ReplaceAllString(text, "***")

@@ -109,6 +109,7 @@ func TestDriverThatQuotes(t *testing.T) {
 		// What is shorter occurs in the middle of words, so it is hidden only as a word.
 		{"e:Pwd", "server.pwd.xpwdx.invalid", "{ Addr: server.***.xpwdx.invalid:1"},
 		{"e:Pwd", "e.invalid", "{ Addr: ***.invalid:1"},
+		{"pwd:e", "e.e.pwd.pwd.pwd.invalid", "{ Addr: ***.***.***.***.***.invalid:1"},
 	} {
 		uri := "mongodb://" + test.credentials + "@" + test.host + ":1/db?serverSelectionTimeoutMS=50&connectTimeoutMS=50"
 		_, err := mongostore.Open(t.Context(), uri, mongostore.Config{})
