@@ -173,6 +173,47 @@ func TestMajorityAfterAWhile(t *testing.T) {
 	}
 }
 
+// TestDeletionWithoutMajority checks deletions whose first reply says that no majority has them.
+// The second reply says that there is nothing to delete, which is the call's own work or not.
+func TestDeletionWithoutMajority(t *testing.T) {
+	k := newWireKit(t, mongotest.URI(t), mongostore.Config{})
+	account := blank("ada")
+	require.NoError(t, k.backend.Create(t.Context(), account))
+	k.failMajority(1)
+	assert.NoError(t, k.backend.Delete(t.Context(), account.ID))
+	k.failMajority(1)
+	assert.ErrorIs(t, k.backend.Delete(t.Context(), account.ID), store.ErrNotFound)
+
+	now := time.Now()
+	write := func(value string) func(*store.Record) error {
+		return func(r *store.Record) error {
+			r.Value, r.Expires = []byte(value), now.Add(time.Hour)
+			return nil
+		}
+	}
+	for _, test := range []struct {
+		name   string
+		others []string // what somebody else writes while change runs
+	}{{"nobody else", nil}, {"changed", []string{"2"}}} {
+		require.NoError(t, k.direct.UpdateRecord(t.Context(), test.name, now, write("1")))
+		k.failMajority(1)
+		var saw []string
+		require.NoError(t, k.backend.UpdateRecord(t.Context(), test.name, now, func(r *store.Record) error {
+			saw = append(saw, string(r.Value))
+			if n := len(saw); n <= len(test.others) {
+				require.NoError(t, k.direct.UpdateRecord(t.Context(), test.name, now, write(test.others[n-1])))
+			}
+			r.Value = nil
+			return nil
+		}))
+		assert.Equal(t, append([]string{"1"}, test.others...), saw, test.name)
+		require.NoError(t, k.direct.UpdateRecord(t.Context(), test.name, now, func(r *store.Record) error {
+			assert.Empty(t, r.Value, test.name)
+			return store.ErrUnchanged
+		}))
+	}
+}
+
 // TestMajorityNowAndThen checks two processes that write the same account while every third
 // write lacks its majority. Each of them does its work exactly once.
 func TestMajorityNowAndThen(t *testing.T) {

@@ -96,6 +96,44 @@ func TestRefusesReplaceInTwoSteps(t *testing.T) {
 	assert.Zero(t, countRecords(t, uri), "the probe leaves nothing")
 }
 
+// TestRefusesServerWhereNobodyWins checks that Open refuses a server that says of each replacement
+// that it has found nothing to replace.
+func TestRefusesServerWhereNobodyWins(t *testing.T) {
+	p := newWireProxy(t, mongotest.URI(t))
+	p.hooks.Store(&hooks{reply: func(request, reply *message) {
+		if request.command() == "update" {
+			reply.set("n", int32(0))
+			reply.set("nModified", int32(0))
+		}
+	}})
+	_, err := mongostore.Open(t.Context(), p.uri, mongostore.Config{})
+	assert.ErrorContains(t, err, "and 0 of them succeeded, but exactly 1 must")
+	assert.ErrorContains(t, err, "cannot be used")
+}
+
+// TestProbeThatStaysIsReported checks a server that refuses to delete what Open has put there to
+// test the server.
+func TestProbeThatStaysIsReported(t *testing.T) {
+	p := newWireProxy(t, mongotest.URI(t))
+	p.refuse("delete", 13, "deleting is not for you")
+	_, err := mongostore.Open(t.Context(), p.uri, mongostore.Config{})
+	assert.ErrorContains(t, err, "removing the document of the test of the server")
+	assert.ErrorContains(t, err, "deleting is not for you")
+}
+
+// TestUnknownErrorEndsTheCall checks that a write is sent three times if the server answers with
+// an error that says nothing about the write.
+func TestUnknownErrorEndsTheCall(t *testing.T) {
+	k := newWireKit(t, mongotest.URI(t), mongostore.Config{})
+	account := blank("ada")
+	require.NoError(t, k.backend.Create(t.Context(), account))
+	sent := k.refuse("update", 8000, "the cluster is out of sorts")
+	err := k.backend.Update(t.Context(), account.ID, func(a *store.Account) error { a.Phone = "1"; return nil })
+	assert.ErrorIs(t, err, store.ErrUnavailable)
+	assert.ErrorContains(t, err, "the cluster is out of sorts")
+	assert.EqualValues(t, 3, sent.Load())
+}
+
 // compareFirst turns a conditional update into two steps: the proxy compares the version, and
 // then the server writes without a condition.
 func compareFirst(server *mongo.Database) func(*message) {

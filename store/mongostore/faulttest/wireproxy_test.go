@@ -134,6 +134,25 @@ func (p *wireProxy) failMajority(count int64) {
 	}})
 }
 
+// refuse lets the server do none of the commands with a name. The replies say that it refuses
+// them, with a code and a text. refuse returns how many there were.
+func (p *wireProxy) refuse(command string, code int32, text string) *atomic.Int64 {
+	var count atomic.Int64
+	p.hooks.Store(&hooks{request: func(m *message) {
+		if m.command() == command {
+			count.Add(1)
+			m.sequences = nil // what to do
+		}
+	}, reply: func(request, reply *message) {
+		if request.command() == command {
+			reply.set("ok", 0.0)
+			reply.set("code", code)
+			reply.set("errmsg", text)
+		}
+	}})
+	return &count
+}
+
 // lackMajority adds an error to a reply, as a server does if it has done a write but cannot
 // say that a majority has it.
 func (m *message) lackMajority() {
