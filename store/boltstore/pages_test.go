@@ -71,7 +71,7 @@ func TestFreePagesThatCannotBeFree(t *testing.T) {
 		"a header page":         {func(list []byte) { native.PutUint64(list[16:], 1) }, "page 1 does not exist"},
 		"a page after the last": {func(list []byte) { native.PutUint64(list[8+8*count:], head.end) }, "does not exist"},
 		"one page too few":      {func(list []byte) { native.PutUint16(list[10:], uint16(count-1)) }, "1 pages are neither in use nor free"},
-		"more than there is":    {func(list []byte) { native.PutUint16(list[10:], uint16(pageSize/8-1)) }, "cut short"},
+		"more than there is":    {func(list []byte) { native.PutUint16(list[10:], uint16(pageSize/8-1)) }, "the list of free pages is cut short"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			damaged := bytes.Clone(content)
