@@ -9,10 +9,10 @@
 // All faults of a package are compiled in at once. Each stands behind a switch, and an environment
 // variable says which one is on. So a fault costs a run of the tests, and no build.
 //
-// On two busy cores, store/memstore with 26 faults took 2 minutes, grant with 228 took 6, and
-// store/password with 162 took 9. What costs most is a fault that lives, since all tests run, and
-// one that makes a test hang. If a run with -keep is stopped by Ctrl-C, the same command with -again
-// and the same folder goes on.
+// On two busy cores, grant with 228 faults took 2 minutes, tokens with 461 took 9, store with 513
+// took 17, and store/mongostore with 212 took 30. What costs most is a fault that lives, since all
+// tests run, and one that makes a test hang. If a run with -keep is stopped by Ctrl-C, the same
+// command with -again and the same folder goes on.
 //
 // Each fault that lives is printed, with the block to add to alive.txt if the fault makes no
 // difference to a user: replace the line of question marks by the reason. The exit status is 1 if
@@ -21,7 +21,7 @@
 //
 // Not tried are faults in constants (but for a minus sign), in the lengths of arrays, and in
 // expressions that call recover. Without a fault all tests must pass, each time: a test that fails
-// now and then makes a fault look noticed.
+// now and then makes a fault look noticed. The results of -keep say which test noticed which fault.
 //
 // Set OAUTHSV_TEST_JONGODB as for the tests, or the tests over MongoDB are left out. It needs a
 // Unix with sh.
