@@ -3,6 +3,7 @@ package boltstore_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -184,6 +185,34 @@ func TestNoCheck(t *testing.T) {
 		_, err = backend.FindByID(t.Context(), account(7).ID)
 		assert.ErrorIs(t, err, store.ErrUnavailable)
 		assert.ErrorIs(t, err, boltstore.ErrDamaged)
+	})
+	t.Run("entries that lead astray, with right checksums", func(t *testing.T) {
+		set := func(tx *bbolt.Tx, table string, key, value []byte) error {
+			return tx.Bucket([]byte(table)).Put(key, sealed(table, key, value))
+		}
+		one, other, nobody, ten := account(7), account(8), account(300), account(10).ID
+		backend, err := openUnchecked(t, func(tx *bbolt.Tx) error {
+			record := tx.Bucket([]byte("accounts")).Get(other.ID[:])
+			return errors.Join(
+				set(tx, "names", []byte(one.Name), other.ID[:]),
+				set(tx, "emails", []byte(one.EmailKey), other.ID[:]),
+				set(tx, "names", []byte(account(9).Name), nobody.ID[:]),
+				set(tx, "accounts", ten[:], bytes.Clone(record[:len(record)-4])))
+		})
+		require.NoError(t, err)
+		for what, find := range map[string]func() (*store.Account, error){
+			"the name of another":   func() (*store.Account, error) { return backend.FindByName(bg, one.Name) },
+			"the e-mail of another": func() (*store.Account, error) { return backend.FindByEmail(bg, one.EmailKey) },
+			"a name of nobody":      func() (*store.Account, error) { return backend.FindByName(bg, account(9).Name) },
+			"the record of another": func() (*store.Account, error) { return backend.FindByID(bg, account(10).ID) },
+		} {
+			_, err := find()
+			assert.ErrorIs(t, err, boltstore.ErrDamaged, what)
+		}
+		for _, by := range []store.ListKey{store.ListByID, store.ListByName, store.ListByEmail} {
+			_, err := backend.List(bg, store.List{By: by, Limit: 300})
+			assert.ErrorIs(t, err, boltstore.ErrDamaged, "list %d", by)
+		}
 	})
 	t.Run("what is read at once", func(t *testing.T) {
 		_, err := openUnchecked(t, func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte("names")) })
