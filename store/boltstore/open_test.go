@@ -7,7 +7,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +33,11 @@ func TestLeftOversAreSwept(t *testing.T) {
 	for _, name := range append(kept, old) {
 		require.NoError(t, os.WriteFile(filepath.Join(directory, name), []byte("x"), 0o600))
 	}
+	if runtime.GOOS != "windows" { // where links need a privilege
+		const link = "test.db.LINKLINKLINKLINKLINKLINKLI"
+		require.NoError(t, os.Symlink("test.db.bak", filepath.Join(directory, link)))
+		kept = append(kept, link)
+	}
 	db, err := bbolt.Open(filepath.Join(directory, making), 0o600, nil)
 	require.NoError(t, err)
 	defer db.Close()
@@ -41,6 +49,28 @@ func TestLeftOversAreSwept(t *testing.T) {
 		names = append(names, entry.Name())
 	}
 	assert.ElementsMatch(t, append(kept, making, "test.db"), names)
+}
+
+// TestOneOfManyMakesTheFile: many open a file at once that is not there. One of them gets it, and
+// the others are told that it is in use.
+func TestOneOfManyMakesTheFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "test.db")
+	var all sync.WaitGroup
+	var opened atomic.Int64
+	for range 64 {
+		all.Go(func() {
+			backend, err := boltstore.Open(path, boltstore.Config{})
+			if err != nil {
+				assert.ErrorIs(t, err, boltstore.ErrInUse)
+				return
+			}
+			opened.Add(1)
+			t.Cleanup(func() { _ = backend.Close() })
+		})
+	}
+	all.Wait()
+	assert.EqualValues(t, 1, opened.Load())
 }
 
 // TestRefusedOpenReleasesLock checks that after a refusal the same process can open the file

@@ -123,14 +123,20 @@ func testUpdateRefusesTaken(t *testing.T, backend store.Backend) {
 func testUpdateRace(t *testing.T, backend store.Backend) {
 	account := create(t, backend, "ada")
 	const writers = 32
+	var written [writers]*store.Account
+	var before [writers]*store.Account
 	for _, err := range together(writers, func(i int) error {
 		return backend.Update(context.WithoutCancel(t.Context()), account.ID, func(a *store.Account) error {
 			a.Groups = append(a.Groups, fmt.Sprint(i))
 			slices.Sort(a.Groups) // as Account.Groups is
+			written[i], before[i] = a, a.Clone()
 			return nil
 		})
 	}) {
 		assert.NoError(t, err)
+	}
+	for i := range writers {
+		assert.Equal(t, before[i].Groups, written[i].Groups, "the copy of one writer is not that of another")
 	}
 	groups := find(t, backend, account.ID).Groups
 	assert.Len(t, groups, writers, "a write was lost or done twice")
