@@ -3,6 +3,7 @@ package store_test
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -147,14 +148,19 @@ func TestZeroMeansTheDocumentedDefault(t *testing.T) {
 		assert.Equal(t, i == 32, len(state.Evicted) == 1, "MaxSessions is 32")
 	}
 
-	k.hasher.hold = make(chan struct{})
-	results := make(chan error)
-	for i := range 17 {
-		go func() { results <- k.login(fmt.Sprint("name", i), "guess", other) }()
-	}
-	assert.ErrorIs(t, <-results, store.ErrUnavailable, "AddressPending is 16")
-	close(k.hasher.hold)
-	for range 16 {
-		assert.ErrorIs(t, <-results, store.ErrCredentials)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		k := newThrottled(t, store.Throttle{})
+		k.hasher.hold = make(chan struct{})
+		results := make(chan error)
+		for i := range 17 {
+			go func() { results <- k.login(fmt.Sprint("name", i), "guess", other) }()
+		}
+		synctest.Wait()
+		assert.Equal(t, int64(16), k.hasher.asked.Load(), "AddressPending is 16")
+		assert.ErrorIs(t, <-results, store.ErrUnavailable)
+		close(k.hasher.hold)
+		for range 16 {
+			assert.ErrorIs(t, <-results, store.ErrCredentials)
+		}
+	})
 }

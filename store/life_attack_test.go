@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -59,6 +60,16 @@ func TestConfirmationsHaveAShareOfTheHasher(t *testing.T) {
 	}
 	_, err := k.ConfirmPasswordReset(t.Context(), code, newSecret, address)
 	assert.NoError(t, err)
+
+	code = k.registrationCode(t, "grace", "grace@example.org")
+	confirm := func() error {
+		return second(k.ConfirmRegistration(t.Context(), store.RegistrationConfirmation{Code: code, Password: secret, Address: address}))
+	}
+	hasher.hold = func() {
+		hasher.hold = nil
+		assert.ErrorIs(t, confirm(), store.ErrUnavailable)
+	}
+	assert.NoError(t, confirm())
 }
 
 // TestRegistrationCodeMakesOneAccount: also if the account is removed while another call
@@ -79,6 +90,18 @@ func TestRegistrationCodeMakesOneAccount(t *testing.T) {
 	assert.ErrorIs(t, err, store.ErrCode)
 	_, err = k.FindByName(t.Context(), "grace")
 	assert.ErrorIs(t, err, store.ErrNotFound)
+}
+
+// TestCodeThatHasJustMadeTheAccountIsUsed: a double click. The name is taken by the account of the code
+// itself, so there is no other name to choose.
+func TestCodeThatHasJustMadeTheAccountIsUsed(t *testing.T) {
+	backend := &changingBackend{Backend: memstore.New()}
+	k := newLifeKit(t, store.Config{Backend: backend})
+	code := k.registrationCode(t, "grace", "grace@example.org")
+	backend.change = func() { // the first look has found no account
+		assert.NoError(t, second(k.confirm(t, code, "")))
+	}
+	assert.ErrorIs(t, second(k.confirm(t, code, "")), store.ErrCode)
 }
 
 // changingBackend changes the account right after it was read for a check of its password.
@@ -118,11 +141,22 @@ func TestOldPasswordRemovesNoAccount(t *testing.T) {
 func TestMailsOfLoginsAreBounded(t *testing.T) {
 	k := newLifeKit(t, store.Config{})
 	k.create(t, "ada")
-	for i := range 20 {
+	k.create(t, "grace")
+	logIn := func(name string, i int) {
 		_, err := k.Login(t.Context(), store.Login{
-			Username: "ada", Password: secret, Session: store.NewSession{ClientID: fmt.Sprint("client-", i)},
+			Username: name, Password: secret, Address: fmt.Sprint("192.0.2.", i), Session: store.NewSession{ClientID: fmt.Sprint("client-", i)},
 		})
 		require.NoError(t, err)
 	}
-	assert.Len(t, k.deliver(t), 5)
+	for i := range 20 {
+		logIn("ada", i)
+	}
+	mails := k.deliver(t)
+	require.Len(t, mails, 5)
+	assert.Equal(t, "192.0.2.0", mails[0].Address, "the session tells no address")
+	logIn("grace", 1)
+	assert.Len(t, k.deliver(t), 1, "another account has another count")
+	k.now = k.now.Add(time.Hour)
+	logIn("ada", 20)
+	assert.Len(t, k.deliver(t), 1)
 }

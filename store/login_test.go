@@ -125,7 +125,7 @@ func TestRefusedWithoutHashRefusedWithoutLookUp(t *testing.T) {
 	backend := &lookedUpBackend{Backend: memstore.New()}
 	k := newKit(t, store.Config{Backend: backend})
 	k.create(t, "ada")
-	for name, pass := range map[string]string{"not UTF-8": "\xff", "too long": strings.Repeat("x", 1025), "empty": ""} {
+	for name, pass := range map[string]string{"not UTF-8": "\xff", "too long": strings.Repeat("x", 1025), "too long in NFC": strings.Repeat("\u0958", 341), "empty": ""} {
 		for _, username := range []string{"ada", "ada@example.org", "nobody"} {
 			_, err := k.VerifyPassword(t.Context(), username, pass)
 			require.ErrorIs(t, err, store.ErrCredentials, name)
@@ -167,10 +167,16 @@ func TestHasherMayRefuseAPassword(t *testing.T) {
 	k := newKit(t, store.Config{Passwords: shortHasher{}})
 	ctx := t.Context()
 	account := k.create(t, "ada")
-	assert.ErrorIs(t, k.SetPassword(ctx, account.ID, strings.Repeat("x", 73)), store.ErrInvalid)
-	_, err := k.Create(ctx, store.NewAccount{Name: "x", Email: "x@example.org", Password: strings.Repeat("x", 73)})
-	assert.ErrorIs(t, err, store.ErrInvalid)
-	assert.NotErrorIs(t, err, store.ErrUnavailable)
+	long := strings.Repeat(secret+" ", 3) // the policy has nothing against it
+	for name, err := range map[string]error{
+		"set password":    k.SetPassword(ctx, account.ID, long),
+		"change password": k.changePassword(ctx, account.ID, secret, long),
+		"create":          second(k.Create(ctx, store.NewAccount{Name: "x", Email: "x@example.org", Password: long})),
+	} {
+		assert.ErrorIs(t, err, store.ErrInvalid, name)
+		assert.ErrorContains(t, err, "72 bytes", name)
+		assert.NotErrorIs(t, err, store.ErrUnavailable, name)
+	}
 }
 
 type shortHasher struct{}

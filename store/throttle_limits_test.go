@@ -92,6 +92,83 @@ func TestWaitForOthersOfTheNameEnds(t *testing.T) {
 	})
 }
 
+// TestOtherOfTheNameEndsBeforeTheWait: a login finds another one under way, which has ended when
+// it begins to wait. So nobody else will wake it up.
+func TestOtherOfTheNameEndsBeforeTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := &meanwhileBackend{Backend: memstore.New()}
+		hasher := &plainHasher{hold: make(chan struct{})}
+		k := newKit(t, store.Config{Backend: backend, Passwords: hasher, Throttle: store.Throttle{FreeFailures: 1}})
+		k.create(t, "ada")
+		login := func() error {
+			return second(k.Login(context.Background(), store.Login{Username: "ada", Password: secret, Session: store.NewSession{ClientID: "app"}}))
+		}
+		first := make(chan error)
+		go func() { first <- login() }()
+		synctest.Wait()
+		backend.meanwhile = func() {
+			close(hasher.hold)
+			assert.NoError(t, <-first)
+		}
+		start := time.Now()
+		assert.NoError(t, login())
+		assert.Zero(t, time.Since(start))
+	})
+}
+
+// meanwhileBackend does something before the next look at a record.
+type meanwhileBackend struct {
+	store.Backend
+	meanwhile func()
+}
+
+func (b *meanwhileBackend) UpdateRecord(ctx context.Context, key string, now time.Time, change func(*store.Record) error) error {
+	if meanwhile := b.meanwhile; meanwhile != nil {
+		b.meanwhile = nil
+		meanwhile()
+	}
+	return b.Backend.UpdateRecord(ctx, key, now, change)
+}
+
+// TestNamesAndAddressesDoNotRunIntoEachOther: ada1 at 92.0.2.1 is not ada at 192.0.2.1.
+func TestNamesAndAddressesDoNotRunIntoEachOther(t *testing.T) {
+	k := newThrottled(t, store.Throttle{FreeFailures: 1})
+	k.create(t, "ada1")
+	require.NoError(t, k.login("ada1", secret, "92.0.2.1"))
+	require.ErrorIs(t, k.login("ada", "guess", other), store.ErrCredentials)
+	assert.ErrorIs(t, k.login("ada", secret, "192.0.2.1"), store.ErrThrottled, "ada has never logged in from there")
+}
+
+// TestStuckCounterEndsTheLogin: the count outlives the client, and not for ever.
+func TestStuckCounterEndsTheLogin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := &stuckBackend{Backend: memstore.New()}
+		k := newKit(t, store.Config{Backend: backend, Passwords: &plainHasher{}})
+		k.create(t, "ada")
+		backend.stuck = true
+		start := time.Now()
+		err := second(k.Login(t.Context(), store.Login{Username: "ada", Password: "guess", Session: store.NewSession{ClientID: "app"}}))
+		assert.ErrorIs(t, err, store.ErrUnavailable)
+		assert.NotErrorIs(t, err, store.ErrCredentials)
+		assert.Equal(t, 5*time.Second, time.Since(start))
+	})
+}
+
+// stuckBackend does not end a write of a record before the context does.
+type stuckBackend struct {
+	store.Backend
+	stuck bool
+}
+
+func (b *stuckBackend) UpdateRecord(ctx context.Context, key string, now time.Time, change func(*store.Record) error) error {
+	err := b.Backend.UpdateRecord(ctx, key, now, change)
+	if b.stuck && err == nil {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return err
+}
+
 // TestLimitsOfAnAddressAreIndependent: each of the two works without the other.
 func TestLimitsOfAnAddressAreIndependent(t *testing.T) {
 	t.Run("failures", func(t *testing.T) {
@@ -147,12 +224,13 @@ func TestHourOfAnAddressBeginsWithItsFirstFailure(t *testing.T) {
 	require.ErrorIs(t, guess("name1"), store.ErrCredentials)
 	require.ErrorIs(t, guess("name2"), store.ErrCredentials)
 	k.now = epoch.Add(time.Hour - time.Millisecond)
-	require.ErrorIs(t, k.login("ada", secret, other), store.ErrThrottled)
+	var throttled *store.ThrottledError
+	require.ErrorAs(t, k.login("ada", secret, other), &throttled)
+	assert.Equal(t, time.Second, throttled.RetryAfter, "a client that waits no time tries at once")
 	k.now = epoch.Add(time.Hour)
 	for i := range 3 {
 		require.ErrorIs(t, guess(fmt.Sprint("name", 3+i)), store.ErrCredentials)
 	}
-	var throttled *store.ThrottledError
 	require.ErrorAs(t, guess("name6"), &throttled)
 	assert.Equal(t, time.Hour, throttled.RetryAfter)
 }
@@ -175,6 +253,28 @@ func TestDayWithoutFailuresForgetsThem(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestForgottenFailuresHoldNobodyUp: a day after the last failure, workers of one service start at once.
+func TestForgottenFailuresHoldNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newThrottled(t, store.Throttle{FreeFailures: 2})
+		require.NoError(t, k.login("ada", secret, home))
+		for range 2 {
+			require.ErrorIs(t, k.login("ada", "guess", home), store.ErrCredentials)
+		}
+		k.now = k.now.Add(24 * time.Hour)
+		k.hasher.hold = make(chan struct{})
+		results := make(chan error)
+		for range 2 {
+			go func() { results <- k.login("ada", secret, home) }()
+		}
+		synctest.Wait()
+		close(k.hasher.hold)
+		for range 2 {
+			assert.NoError(t, <-results)
+		}
+	})
 }
 
 // TestOwnerIsRememberedForMonths: what others guess elsewhere does not lock the owner out, 89 days
@@ -218,9 +318,17 @@ func TestCountsAreKeptNoLongerThanTheyCount(t *testing.T) {
 		"failure at an address": {store.Throttle{}, func(_ *kit, login func(pass, address string) error) {
 			_ = login("guess", other)
 		}, []time.Duration{day, time.Hour}},
+		"failure at an address without a limit": {store.Throttle{AddressFailures: -1}, func(_ *kit, login func(pass, address string) error) {
+			_ = login("guess", other)
+		}, []time.Duration{day}},
 		"success": {store.Throttle{}, func(_ *kit, login func(pass, address string) error) {
 			_ = login(secret, home)
 		}, []time.Duration{90 * day}},
+		"mail to an address, twice": {store.Throttle{}, func(k *kit, _ func(pass, address string) error) {
+			_ = k.StartPasswordReset(context.Background(), "ada@example.org", "")
+			k.now = k.now.Add(time.Minute)
+			_ = k.StartPasswordReset(context.Background(), "ada@example.org", "")
+		}, []time.Duration{time.Hour, 59 * time.Minute}},
 		"unblock": {store.Throttle{}, func(k *kit, _ func(pass, address string) error) {
 			account, _ := k.FindByName(context.Background(), "ada")
 			_ = k.Unblock(context.Background(), account.ID)
@@ -235,7 +343,7 @@ func TestCountsAreKeptNoLongerThanTheyCount(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			backend := &expiringBackend{Backend: memstore.New()}
-			k := newKit(t, store.Config{Backend: backend, Passwords: &plainHasher{}, Throttle: test.throttle})
+			k := newKit(t, store.Config{Backend: backend, Passwords: &plainHasher{}, Throttle: test.throttle, Mailer: &outbox{}})
 			k.create(t, "ada")
 			test.act(k, func(pass, address string) error {
 				_, err := k.Login(t.Context(), store.Login{Username: "ada", Password: pass, Address: address, Session: store.NewSession{ClientID: "app"}})

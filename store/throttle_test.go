@@ -37,6 +37,9 @@ func (h *plainHasher) Verify(_ context.Context, pass string, stored func() (stri
 	return hash == "hash:"+pass, false, err
 }
 
+// errDisk is an error that Backend does not name, so it counts as an outage.
+var errDisk = errors.New("the disk failed")
+
 // recordsBackend counts the records that are written, and can refuse them.
 type recordsBackend struct {
 	store.Backend
@@ -48,14 +51,14 @@ type recordsBackend struct {
 
 func (b *recordsBackend) UpdateRecord(ctx context.Context, key string, now time.Time, change func(*store.Record) error) error {
 	if b.fail.Load() {
-		return store.ErrUnavailable
+		return errDisk
 	}
 	err := b.Backend.UpdateRecord(ctx, key, now, func(r *store.Record) error {
 		if err := change(r); err != nil {
 			return err
 		}
 		if b.failWrites.Load() {
-			return store.ErrUnavailable
+			return errDisk
 		}
 		return nil
 	})
@@ -349,6 +352,9 @@ func TestUnwritableCounterMeansNoGuesses(t *testing.T) {
 	assert.ErrorIs(t, k.login("ada", secret, home), store.ErrUnavailable)
 	k.records.failWrites.Store(false)
 	assert.NoError(t, k.login("ada", secret, home))
+	written := k.records.written.Load()
+	assert.ErrorIs(t, k.login("ada", "guess", home), store.ErrCredentials)
+	assert.Equal(t, written+2, k.records.written.Load(), "the pair and the address: no more probes")
 }
 
 // TestHangingUpDoesNotStopTheCount: a guesser who leaves as soon as he can.
@@ -385,6 +391,15 @@ func TestHardCap(t *testing.T) {
 	assert.ErrorIs(t, k.login("ada", secret, ""), store.ErrThrottled)
 	require.NoError(t, k.Unblock(t.Context(), k.account.ID))
 	assert.NoError(t, k.login("ada", secret, ""))
+
+	k = newThrottled(t, store.Throttle{FreeFailures: 1, HardCap: 2})
+	for range 2 {
+		require.ErrorIs(t, k.login("ada", "guess", ""), store.ErrCredentials)
+		k.now = k.now.Add(time.Second)
+	}
+	var throttled *store.ThrottledError
+	require.ErrorAs(t, k.login("ada", secret, ""), &throttled)
+	assert.Equal(t, 15*time.Minute, throttled.RetryAfter, "it does not help to try earlier")
 }
 
 func TestThrottleCanBeTurnedOff(t *testing.T) {
@@ -416,6 +431,7 @@ func TestClockThatWasWrong(t *testing.T) {
 				}
 				var throttled *store.ThrottledError
 				require.ErrorAs(t, err, &throttled)
+				assert.LessOrEqual(t, throttled.RetryAfter, time.Hour)
 				waited += throttled.RetryAfter
 				k.now = k.now.Add(throttled.RetryAfter)
 			}
@@ -501,6 +517,32 @@ func TestUnblockForgets(t *testing.T) {
 		assert.NoError(t, k.login("ada", secret, other))
 		assert.NoError(t, k.login("ada", secret, home))
 	}
+}
+
+// TestUnblockKnowsTheEmailInAnySpelling: the address is stored as its owner wrote it.
+func TestUnblockKnowsTheEmailInAnySpelling(t *testing.T) {
+	k := newThrottled(t, store.Throttle{FreeFailures: 1})
+	account, err := k.Create(t.Context(), store.NewAccount{Name: "grace", Email: "Grace@Example.org", Password: secret})
+	require.NoError(t, err)
+	require.ErrorIs(t, k.login("grace@example.org", "guess", ""), store.ErrCredentials)
+	require.ErrorIs(t, k.login("GRACE@example.org", secret, ""), store.ErrThrottled)
+	require.NoError(t, k.Unblock(t.Context(), account.ID))
+	assert.NoError(t, k.login("grace@Example.org", secret, ""))
+}
+
+// TestUnblockOutlivesALogin: also one elsewhere, which ends the failures of the name.
+func TestUnblockOutlivesALogin(t *testing.T) {
+	k := newThrottled(t, store.Throttle{HardCap: 3, AddressFailures: -1})
+	require.NoError(t, k.login("ada", secret, home))
+	for range 3 {
+		require.ErrorIs(t, k.login("ada", "guess", home), store.ErrCredentials)
+	}
+	require.ErrorIs(t, k.login("ada", secret, home), store.ErrThrottled)
+	k.now = k.now.Add(time.Second)
+	require.NoError(t, k.Unblock(t.Context(), k.account.ID))
+	require.ErrorIs(t, k.login("ada", "typo", ""), store.ErrCredentials)
+	require.NoError(t, k.login("ada", secret, ""))
+	assert.NoError(t, k.login("ada", secret, home))
 }
 
 // TestHardCapCountsInARow: a typo a month, each followed by a success.
