@@ -134,6 +134,11 @@ func TestCacheMayOnlyGrant(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, fresh.InGroup("g"))
 
+	stranger, reads := ref, backend.reads.Load()
+	stranger.SessionID = "never begun"
+	assert.ErrorIs(t, k.authenticate(t, stranger), store.ErrSessionEnded)
+	assert.Equal(t, reads+1, backend.reads.Load(), "one look is enough to refuse")
+
 	require.NoError(t, other.Disable(t.Context(), ref.AccountID))
 	assert.NoError(t, k.authenticate(t, ref), "the price of a TTL")
 	k.now = k.now.Add(cacheTTL)
@@ -242,6 +247,115 @@ func TestCacheGraceIsForOutagesOnly(t *testing.T) {
 	assert.ErrorIs(t, k.authenticate(t, ref), store.ErrDisabled)
 }
 
+// TestCacheForgetsARemovedAccount: another process removes it. Whoever has heard that it is gone does
+// not see it again, neither within the TTL nor in an outage.
+func TestCacheForgetsARemovedAccount(t *testing.T) {
+	for name, hear := range map[string]func(k *kit, ref store.SessionRef) error{
+		"a fresh look": func(k *kit, ref store.SessionRef) error {
+			return second(k.FindBySessionFresh(context.Background(), ref, nil))
+		},
+		"after the TTL": func(k *kit, ref store.SessionRef) error {
+			k.now = k.now.Add(cacheTTL)
+			return second(k.FindBySession(context.Background(), ref))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, backend, ref := newCached(t, store.Config{CacheGrace: time.Hour})
+			require.NoError(t, k.authenticate(t, ref))
+			require.NoError(t, newKit(t, store.Config{Backend: backend.Backend}).Remove(t.Context(), ref.AccountID))
+			require.ErrorIs(t, hear(k, ref), store.ErrNotFound)
+			assert.ErrorIs(t, k.authenticate(t, ref), store.ErrNotFound)
+			backend.fail.Store(true)
+			assert.ErrorIs(t, k.authenticate(t, ref), store.ErrUnavailable)
+		})
+	}
+}
+
+// TestCacheCountsTheTTLFromTheBeginningOfTheRead: what changes during a slow read is seen a TTL later.
+func TestCacheCountsTheTTLFromTheBeginningOfTheRead(t *testing.T) {
+	k, backend, ref := newCached(t, store.Config{})
+	hold := make(chan struct{})
+	backend.hold.Store(&hold)
+	done := make(chan error)
+	go func() { done <- k.authenticate(t, ref) }()
+	<-backend.held
+	backend.hold.Store(nil)
+	k.now = k.now.Add(10 * time.Second)
+	close(hold)
+	require.NoError(t, <-done)
+	reads := backend.reads.Load()
+	k.now = k.now.Add(cacheTTL - 10*time.Second - time.Millisecond)
+	require.NoError(t, k.authenticate(t, ref))
+	require.Equal(t, reads, backend.reads.Load())
+	k.now = k.now.Add(time.Millisecond)
+	require.NoError(t, k.authenticate(t, ref))
+	assert.Equal(t, reads+1, backend.reads.Load())
+}
+
+// TestCacheForgetsAfterAWriteThatFailed: it may have been done, and only its reply was lost.
+func TestCacheForgetsAfterAWriteThatFailed(t *testing.T) {
+	backend := &lostReplies{Backend: memstore.New()}
+	k := newKit(t, store.Config{Backend: backend, CacheTTL: cacheTTL})
+	ref := k.login(t, k.create(t, "ada"))
+	require.NoError(t, k.authenticate(t, ref))
+	backend.lose = true
+	require.ErrorIs(t, k.EndSession(t.Context(), ref.AccountID, ref.SessionID), store.ErrUnavailable)
+	assert.ErrorIs(t, k.authenticate(t, ref), store.ErrSessionEnded)
+}
+
+// lostReplies writes, and says that it could not.
+type lostReplies struct {
+	store.Backend
+	lose bool
+}
+
+func (b *lostReplies) Update(ctx context.Context, id store.ID, change func(*store.Account) error) error {
+	err := b.Backend.Update(ctx, id, change)
+	if err == nil && b.lose {
+		return store.ErrUnavailable
+	}
+	return err
+}
+
+// TestCacheHoldsManyAccounts: by default far more than a test makes.
+func TestCacheHoldsManyAccounts(t *testing.T) {
+	k, backend, ref := newCached(t, store.Config{})
+	refs := []store.SessionRef{ref}
+	for i := range 50 {
+		refs = append(refs, k.login(t, k.create(t, fmt.Sprint("user", i))))
+	}
+	for range 2 {
+		for _, ref := range refs {
+			require.NoError(t, k.authenticate(t, ref))
+		}
+	}
+	assert.Equal(t, int64(2*len(refs)), backend.reads.Load(), "one for each login, one for each account")
+}
+
+// TestBackendOutOfTimeFailsAllWhoWait: they do not ask it again, one after the other.
+func TestBackendOutOfTimeFailsAllWhoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, backend, ref := newCached(t, store.Config{})
+		expired, cancel := context.WithTimeout(t.Context(), 0)
+		defer cancel()
+		<-expired.Done()
+		backend.answer.Store(expired)
+		hold := make(chan struct{})
+		backend.hold.Store(&hold)
+		before := backend.reads.Load()
+		done := make(chan error)
+		for range 2 {
+			go func() { done <- k.authenticate(t, ref) }()
+		}
+		synctest.Wait()
+		close(hold)
+		for range 2 {
+			assert.ErrorIs(t, <-done, store.ErrUnavailable)
+		}
+		assert.Equal(t, before+1, backend.reads.Load())
+	})
+}
+
 // obedientBackend reads once hold is closed, unless the context of the caller ends before.
 type obedientBackend struct {
 	store.Backend
@@ -280,6 +394,7 @@ func TestCallerWhoGivesUpFailsNoOther(t *testing.T) {
 				go func() { other <- k.authenticate(t, ref) }()
 				synctest.Wait()
 				time.Sleep(time.Second)
+				synctest.Wait() // the time is over before the client hangs up
 				cancel()
 				assert.ErrorIs(t, <-first, ctx.Err())
 				synctest.Wait()
