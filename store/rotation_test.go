@@ -252,6 +252,17 @@ func TestNewerRecordsAreRefused(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
+// TestNoSessionHasGenerationZero: before the first rotation nothing is proven.
+func TestNoSessionHasGenerationZero(t *testing.T) {
+	for _, generation := range []int64{0, -1} {
+		k := newKit(t, store.Config{})
+		ref := k.login(t, k.create(t, "ada"))
+		ref.Generation = generation
+		assert.ErrorIs(t, second(k.RefreshSession(t.Context(), ref, store.Lifetimes{})), store.ErrRefreshReused)
+		assert.Empty(t, k.find(t, ref.AccountID).Sessions)
+	}
+}
+
 func TestRefreshRefusals(t *testing.T) {
 	k := newKit(t, store.Config{})
 	account := k.create(t, "ada")
@@ -310,6 +321,112 @@ func TestLostRepliesChangeNothingTwice(t *testing.T) {
 	require.NoError(t, k.Enable(ctx, account.ID))
 }
 
+// conflictingBackend finds that somebody else has written, after the function has run once, and
+// starts over.
+type conflictingBackend struct {
+	store.Backend
+	meanwhile func()
+}
+
+func (b *conflictingBackend) Update(ctx context.Context, id store.ID, change func(*store.Account) error) error {
+	account, err := b.FindByID(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := change(account.Clone()); err != nil {
+		return err
+	}
+	if meanwhile := b.meanwhile; meanwhile != nil {
+		b.meanwhile = nil
+		meanwhile()
+	}
+	return b.Backend.Update(ctx, id, change)
+}
+
+// TestConflictingRefreshSaysWhatItDidInTheEnd: two callers find that the reply was lost. One of them makes it
+// good, the other one gets the same generation.
+func TestConflictingRefreshSaysWhatItDidInTheEnd(t *testing.T) {
+	other := newKit(t, store.Config{})
+	backend := &conflictingBackend{Backend: other.backend}
+	k := newKit(t, store.Config{Backend: backend})
+	ref := k.login(t, k.create(t, "ada"))
+	require.NoError(t, second(k.RefreshSession(t.Context(), ref, store.Lifetimes{})))
+	k.now, other.now = epoch.Add(time.Minute), epoch.Add(time.Minute)
+	backend.meanwhile = func() {
+		state, err := other.RefreshSession(t.Context(), ref, store.Lifetimes{})
+		assert.NoError(t, err)
+		assert.True(t, state.Recovered)
+	}
+	state, err := k.RefreshSession(t.Context(), ref, store.Lifetimes{})
+	require.NoError(t, err)
+	assert.Equal(t, int64(3), state.Session.Generation)
+	assert.True(t, state.Replayed)
+	assert.False(t, state.Recovered)
+
+	backend.meanwhile = func() {
+		ref.Generation = 3
+		assert.NoError(t, second(other.FindBySession(t.Context(), ref)))
+		ref.Generation = 1
+	}
+	k.now = k.now.Add(time.Minute)
+	assert.ErrorIs(t, second(k.RefreshSession(t.Context(), ref, store.Lifetimes{})), store.ErrRefreshReused)
+	assert.Empty(t, k.find(t, ref.AccountID).Sessions)
+}
+
+// TestLostReplyDoesNotMoveTheEnd: also where the lifetimes have changed since the last rotation.
+func TestLostReplyDoesNotMoveTheEnd(t *testing.T) {
+	k := newKit(t, store.Config{})
+	ref := k.login(t, k.create(t, "ada"))
+	rotated, err := k.RefreshSession(t.Context(), ref, store.Lifetimes{Refresh: time.Hour})
+	require.NoError(t, err)
+	k.now = k.now.Add(time.Minute)
+	state, err := k.RefreshSession(t.Context(), ref, store.Lifetimes{Refresh: 2 * time.Hour})
+	require.NoError(t, err)
+	require.True(t, state.Recovered)
+	assert.Equal(t, rotated.Session.Expires, state.Session.Expires)
+}
+
+// TestLateRetryEndsNoNewSession: the reply to the write of a new password is lost. Before the write is tried
+// again, somebody logs in with that password.
+func TestLateRetryEndsNoNewSession(t *testing.T) {
+	for name, set := range map[string]func(t *testing.T, k *lifeKit, id store.ID) error{
+		"SetPassword": func(t *testing.T, k *lifeKit, id store.ID) error { return k.SetPassword(t.Context(), id, newSecret) },
+		"ChangePassword": func(t *testing.T, k *lifeKit, id store.ID) error {
+			return k.changePassword(t.Context(), id, secret, newSecret)
+		},
+		"ConfirmPasswordReset": func(t *testing.T, k *lifeKit, _ store.ID) error { return k.reset(t, k.resetCode(t, "ada@example.org")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			backend := &lateBackend{Backend: memstore.New()}
+			k := newLifeKit(t, store.Config{Backend: backend})
+			other := newKit(t, store.Config{Backend: backend.Backend})
+			account := k.create(t, "ada")
+			var ref store.SessionRef
+			backend.meanwhile = func() { ref = other.login(t, account) }
+			require.NoError(t, set(t, k, account.ID))
+			require.NotZero(t, ref)
+			assert.NoError(t, other.authenticate(t, ref))
+		})
+	}
+}
+
+// lateBackend loses the reply to a write, and starts over when something else has happened.
+type lateBackend struct {
+	store.Backend
+	meanwhile func()
+}
+
+func (b *lateBackend) Update(ctx context.Context, id store.ID, change func(*store.Account) error) error {
+	err := b.Backend.Update(ctx, id, change)
+	meanwhile := b.meanwhile
+	if err != nil || meanwhile == nil {
+		return err
+	}
+	b.meanwhile = nil
+	meanwhile()
+	return b.Backend.Update(ctx, id, change)
+}
+
 func TestUnavailableBackend(t *testing.T) {
 	k := newKit(t, store.Config{})
 	account := k.create(t, "ada")
@@ -324,15 +441,23 @@ func TestUnavailableBackend(t *testing.T) {
 // which may be a client's own time.
 func TestLostReplyWindowFollowsTheToken(t *testing.T) {
 	long := store.Lifetimes{Refresh: 90 * 24 * time.Hour, Session: store.Off}
-	for window, want := range map[time.Duration]error{0: nil, 30 * 24 * time.Hour: store.ErrRefreshReused} {
-		k := newKit(t, store.Config{LostReplyWindow: window})
-		state, err := k.StartSession(t.Context(), k.create(t, "ada"), store.NewSession{ClientID: "app", Lifetimes: long})
+	for name, test := range map[string]struct {
+		config    store.Config
+		lifetimes store.Lifetimes
+		want      error
+	}{
+		"of the client": {store.Config{}, long, nil},
+		"of all":        {store.Config{RefreshTTL: long.Refresh, SessionTTL: store.Off}, store.Lifetimes{}, nil},
+		"shorter":       {store.Config{LostReplyWindow: 30 * 24 * time.Hour}, long, store.ErrRefreshReused},
+	} {
+		k := newKit(t, test.config)
+		state, err := k.StartSession(t.Context(), k.create(t, "ada"), store.NewSession{ClientID: "app", Lifetimes: test.lifetimes})
 		require.NoError(t, err)
 		ref := store.SessionRef{AccountID: state.Account.ID, SessionID: state.Session.ID, Generation: 1}
-		_, err = k.RefreshSession(t.Context(), ref, long)
+		_, err = k.RefreshSession(t.Context(), ref, test.lifetimes)
 		require.NoError(t, err)
 		k.now = k.now.Add(80 * 24 * time.Hour)
-		_, err = k.RefreshSession(t.Context(), ref, long)
-		assert.ErrorIs(t, err, want)
+		_, err = k.RefreshSession(t.Context(), ref, test.lifetimes)
+		assert.ErrorIs(t, err, test.want, name)
 	}
 }

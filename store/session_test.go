@@ -64,6 +64,34 @@ func TestSessionBound(t *testing.T) {
 	fifth := start()
 	assert.Empty(t, fifth.Evicted, "expired ones go first, without a word")
 	assert.Len(t, k.find(t, account.ID).Sessions, 3)
+
+	fewer := newKit(t, store.Config{Backend: k.backend, MaxSessions: 1})
+	fewer.now = k.now
+	last, err := fewer.IssueSession(t.Context(), account.ID, store.NewSession{ClientID: "app"})
+	require.NoError(t, err)
+	require.Len(t, last.Evicted, 3)
+	for i, evicted := range []*store.SessionState{first, fourth, fifth} {
+		assert.Equal(t, evicted.Session.ID, last.Evicted[i].ID)
+	}
+}
+
+// TestRefreshAfterALostReplyIsARefresh: the session of a client that is there is not the one to be evicted.
+func TestRefreshAfterALostReplyIsARefresh(t *testing.T) {
+	k := newKit(t, store.Config{MaxSessions: 2})
+	account := k.create(t, "ada")
+	refresh := func(ref store.SessionRef) {
+		k.now = k.now.Add(time.Minute)
+		require.NoError(t, second(k.RefreshSession(t.Context(), ref, store.Lifetimes{})))
+	}
+	lost, quiet := k.login(t, account), k.login(t, account)
+	refresh(lost)
+	refresh(quiet)
+	refresh(lost)
+	k.now = k.now.Add(time.Minute)
+	state, err := k.IssueSession(t.Context(), account.ID, store.NewSession{ClientID: "app"})
+	require.NoError(t, err)
+	require.Len(t, state.Evicted, 1)
+	assert.Equal(t, quiet.SessionID, state.Evicted[0].ID)
 }
 
 // TestSessionEndsAtTheEarlierOfItsTwoEnds: the refresh TTL after its last refresh, or the session
@@ -167,6 +195,35 @@ func TestUsedMark(t *testing.T) {
 	assert.Equal(t, writes, backend.updates)
 }
 
+// TestLastActionIsThatOfTheOwner: a login, a refresh, or the first use of a token from a refresh.
+func TestLastActionIsThatOfTheOwner(t *testing.T) {
+	k := newKit(t, store.Config{})
+	account := k.create(t, "ada")
+	var ref store.SessionRef
+	for _, step := range []struct {
+		what string
+		do   func()
+		acts bool
+	}{
+		{"login", func() { ref = k.login(t, account) }, true},
+		{"first use of a token from a login", func() { require.NoError(t, k.authenticate(t, ref)) }, false},
+		{"refresh", func() { require.NoError(t, second(k.RefreshSession(t.Context(), ref, store.Lifetimes{}))) }, true},
+		{"lost reply", func() { require.NoError(t, second(k.RefreshSession(t.Context(), ref, store.Lifetimes{}))) }, true},
+		{"first use", func() { ref.Generation = 3; require.NoError(t, k.authenticate(t, ref)) }, true},
+		{"second use", func() { require.NoError(t, k.authenticate(t, ref)) }, false},
+		{"change by an administrator", func() { require.NoError(t, k.AddToGroup(t.Context(), account.ID, "g")) }, false},
+		{"end", func() { require.NoError(t, k.EndSession(t.Context(), account.ID, ref.SessionID)) }, false},
+	} {
+		before := k.find(t, account.ID).LastAction
+		k.now = k.now.Add(time.Minute)
+		step.do()
+		if step.acts {
+			before = k.now
+		}
+		assert.Equal(t, before, k.find(t, account.ID).LastAction, step.what)
+	}
+}
+
 // TestHangUpCannotStopTheMark checks that an access token counts as used even if its client
 // hangs up in the middle of the request.
 func TestHangUpCannotStopTheMark(t *testing.T) {
@@ -205,6 +262,9 @@ func TestMarkSeesWhatHappenedMeanwhile(t *testing.T) {
 		"disabled": {func(k *kit, ref store.SessionRef) error {
 			return k.Disable(context.Background(), ref.AccountID)
 		}, store.ErrDisabled},
+		"rotated": {func(k *kit, ref store.SessionRef) error {
+			return second(k.RefreshSession(context.Background(), ref, store.Lifetimes{}))
+		}, nil},
 		"marked by another": {func(k *kit, ref store.SessionRef) error {
 			return second(k.FindBySession(context.Background(), ref))
 		}, nil},
@@ -226,6 +286,9 @@ func TestMarkSeesWhatHappenedMeanwhile(t *testing.T) {
 			require.NoError(t, test.meanwhile(k, ref))
 			close(hold)
 			assert.ErrorIs(t, <-done, test.want)
+			if name == "rotated" {
+				assert.False(t, k.session(t, ref).Used, "nobody has used the new generation")
+			}
 		})
 	}
 }
