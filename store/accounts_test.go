@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/memstore"
 )
 
 func TestCreate(t *testing.T) {
@@ -109,6 +110,37 @@ func TestAccountShowsNoSecrets(t *testing.T) {
 	}
 }
 
+// TestAccountMovesInWithItsTimes: each time is kept on its own, in UTC and to the millisecond.
+func TestAccountMovesInWithItsTimes(t *testing.T) {
+	k := newKit(t, store.Config{})
+	at := func(hours time.Duration) time.Time {
+		return epoch.Add(-hours*time.Hour + 1234567*time.Nanosecond).In(time.FixedZone("x", 3600))
+	}
+	made, err := k.Create(t.Context(), store.NewAccount{
+		Name: "ada", Email: "ada@example.org", NoPassword: true, Disabled: true,
+		Created: at(3), Modified: at(2), LastAction: at(1),
+	})
+	require.NoError(t, err)
+	kept := k.find(t, made.ID)
+	assert.Equal(t, made, kept)
+	assert.True(t, kept.Disabled)
+	for hours, got := range map[time.Duration]time.Time{3: kept.Created, 2: kept.Modified, 1: kept.LastAction} {
+		assert.Equal(t, epoch.Add(-hours*time.Hour+time.Millisecond), got)
+	}
+}
+
+// TestReturnedAccountStaysAsItIs: goroutines share it while its sessions move on.
+func TestReturnedAccountStaysAsItIs(t *testing.T) {
+	k := newKit(t, store.Config{})
+	ref := k.login(t, k.create(t, "ada"))
+	found := k.find(t, ref.AccountID)
+	session := found.Sessions[0]
+	require.NoError(t, second(k.RefreshSession(t.Context(), ref, store.Lifetimes{})))
+	assert.Equal(t, []store.Session{session}, found.Sessions)
+	require.NoError(t, k.EndSessions(t.Context(), ref.AccountID, ""))
+	assert.Equal(t, []store.Session{session}, found.Sessions)
+}
+
 func TestChangesEndSessions(t *testing.T) {
 	for name, change := range map[string]func(*kit, store.ID) error{
 		"SetPassword":    func(k *kit, id store.ID) error { return k.SetPassword(context.Background(), id, newSecret) },
@@ -165,7 +197,11 @@ func TestGroups(t *testing.T) {
 	assert.Equal(t, []string{"a", "b", "c"}, k.find(t, account.ID).Groups)
 	assert.Equal(t, k.now, k.find(t, account.ID).Modified)
 	require.NoError(t, k.RemoveFromGroup(ctx, account.ID, "b"))
+	changed := k.now
+	k.now = k.now.Add(time.Minute)
 	require.NoError(t, k.RemoveFromGroup(ctx, account.ID, "b"))
+	require.NoError(t, k.AddToGroup(ctx, account.ID, "a"))
+	assert.Equal(t, changed, k.find(t, account.ID).Modified, "nothing has changed since")
 	found := k.find(t, account.ID)
 	assert.True(t, found.InGroup("a"))
 	assert.False(t, found.InGroup("b"))
@@ -227,6 +263,7 @@ func TestLastAdministratorIsKept(t *testing.T) {
 			assert.ErrorIs(t, end(k, root.ID), store.ErrLastAdmin)
 			assert.Equal(t, before, k.find(t, root.ID))
 			require.NoError(t, k.RemoveFromGroup(ctx, root.ID, "editors"), "other groups are free")
+			require.NoError(t, k.Enable(ctx, root.ID), "this takes nobody out")
 
 			require.NoError(t, k.AddToGroup(ctx, other.ID, store.AdminGroup))
 			require.NoError(t, k.Disable(ctx, other.ID))
@@ -235,6 +272,28 @@ func TestLastAdministratorIsKept(t *testing.T) {
 			assert.NoError(t, end(k, root.ID))
 			assert.ErrorIs(t, end(k, other.ID), store.ErrLastAdmin)
 		})
+	}
+}
+
+// TestLastAdministratorIsKeptInAnOutage: if it cannot be seen who else administers, nothing changes.
+func TestLastAdministratorIsKeptInAnOutage(t *testing.T) {
+	for name, end := range map[string]func(k *kit, id store.ID) error{
+		"remove":  func(k *kit, id store.ID) error { return k.Remove(context.Background(), id) },
+		"disable": func(k *kit, id store.ID) error { return k.Disable(context.Background(), id) },
+		"group":   func(k *kit, id store.ID) error { return k.RemoveFromGroup(context.Background(), id, store.AdminGroup) },
+	} {
+		for _, method := range []string{"FindByID", "List"} {
+			t.Run(name+", "+method, func(t *testing.T) {
+				backend := &failingBackend{Backend: memstore.New()}
+				k := newKit(t, store.Config{Backend: backend})
+				root := k.create(t, "root")
+				require.NoError(t, k.AddToGroup(t.Context(), root.ID, store.AdminGroup))
+				before := k.find(t, root.ID)
+				backend.failNext(method)
+				assert.ErrorIs(t, end(k, root.ID), store.ErrUnavailable)
+				assert.Equal(t, before, k.backendFind(t, root.ID))
+			})
+		}
 	}
 }
 

@@ -1,11 +1,15 @@
 package store_test
 
 import (
+	"context"
+	"net/url"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/store/memstore"
@@ -65,6 +69,36 @@ func TestCurrentPasswordIsThrottled(t *testing.T) {
 	}
 }
 
+// TestOutagesAreNoFailedChecks: nor do they stay under way.
+func TestOutagesAreNoFailedChecks(t *testing.T) {
+	for name, call := range withPassword {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				backend := &failingBackend{Backend: memstore.New()}
+				k := newLifeKit(t, store.Config{Backend: backend, Throttle: store.Throttle{FreeFailures: 1}})
+				account := k.create(t, "ada")
+				for range 3 {
+					backend.failNext("FindByID")
+					require.ErrorIs(t, call(t, k, account.ID, secret), store.ErrUnavailable)
+				}
+				start := time.Now()
+				assert.NoError(t, call(t, k, account.ID, secret))
+				assert.Zero(t, time.Since(start), "nothing to wait for")
+			})
+		})
+	}
+}
+
+// TestConfirmationsGiveTheirPlaceBack: one address confirms more often than it may at once.
+func TestConfirmationsGiveTheirPlaceBack(t *testing.T) {
+	k := newLifeKit(t, store.Config{Throttle: store.Throttle{AddressPending: 2}})
+	k.create(t, "ada")
+	for range 5 {
+		_, err := k.ConfirmPasswordReset(t.Context(), k.resetCode(t, "ada@example.org"), newSecret, "192.0.2.1")
+		require.NoError(t, err)
+	}
+}
+
 func TestUnblockForgetsChecksOfTheCurrentPassword(t *testing.T) {
 	k := newLifeKit(t, store.Config{Throttle: store.Throttle{FreeFailures: 1}})
 	account := k.create(t, "ada")
@@ -119,6 +153,96 @@ func TestPolicyOfNewPasswords(t *testing.T) {
 	}
 }
 
+// TestPolicySeesNameAndEmail checks that each call compares with both.
+func TestPolicySeesNameAndEmail(t *testing.T) {
+	const name, email = "nine.kettles", "Ten.Lanterns@example.org"
+	confirm := func(t *testing.T, k *lifeKit, name, chosen, password string) error {
+		_, err := k.ConfirmRegistration(t.Context(), store.RegistrationConfirmation{
+			Code: k.registrationCode(t, name, "Ten.Lanterns@example.com"), Name: chosen, Password: password,
+		})
+		return err
+	}
+	for call, set := range map[string]func(t *testing.T, k *lifeKit, id store.ID, password string) error{
+		"Create": func(t *testing.T, k *lifeKit, _ store.ID, password string) error {
+			return second(k.Create(t.Context(), store.NewAccount{Name: name, Email: email, Password: password}))
+		},
+		"SetPassword": func(t *testing.T, k *lifeKit, id store.ID, password string) error {
+			return k.SetPassword(t.Context(), id, password)
+		},
+		"ChangePassword": func(t *testing.T, k *lifeKit, id store.ID, password string) error {
+			return k.changePassword(t.Context(), id, secret, password)
+		},
+		"ConfirmPasswordReset": func(t *testing.T, k *lifeKit, _ store.ID, password string) error {
+			return second(k.ConfirmPasswordReset(t.Context(), k.resetCode(t, email), password, ""))
+		},
+		"ConfirmRegistration": func(t *testing.T, k *lifeKit, _ store.ID, password string) error {
+			return confirm(t, k, name, "", password)
+		},
+		"ConfirmRegistration with another name": func(t *testing.T, k *lifeKit, _ store.ID, password string) error {
+			return confirm(t, k, "other", name, password)
+		},
+	} {
+		t.Run(call, func(t *testing.T) {
+			k := newLifeKit(t, store.Config{})
+			account, err := k.Create(t.Context(), store.NewAccount{Name: name, Email: email, Password: secret})
+			require.NoError(t, err)
+			for _, password := range []string{"Nine.Kettles-77", "ten.lanterns-77"} {
+				requireReason(t, set(t, k, account.ID, password), store.PasswordPersonal)
+			}
+		})
+	}
+}
+
+// formHasher notes what it is to hash. It calls every hash outdated.
+type formHasher struct {
+	plainHasher
+	hashed []string
+}
+
+func (h *formHasher) Hash(ctx context.Context, pass string) (string, error) {
+	h.hashed = append(h.hashed, pass)
+	return h.plainHasher.Hash(ctx, url.QueryEscape(pass))
+}
+
+func (h *formHasher) Verify(ctx context.Context, pass string, stored func() (string, error)) (bool, bool, error) {
+	match, _, err := h.plainHasher.Verify(ctx, url.QueryEscape(norm.NFC.String(pass)), stored)
+	return match, true, err
+}
+
+// TestNewPasswordsAreHashedInOneForm: keyboards differ in the form that they send.
+func TestNewPasswordsAreHashedInOneForm(t *testing.T) {
+	const typed, form = "cafe\u0301 beside the quiet canal", "caf\u00e9 beside the quiet canal"
+	for call, set := range map[string]func(t *testing.T, k *lifeKit, id store.ID) error{
+		"Create": func(t *testing.T, k *lifeKit, _ store.ID) error {
+			return second(k.Create(t.Context(), store.NewAccount{Name: "grace", Email: "grace@example.org", Password: typed}))
+		},
+		"SetPassword": func(t *testing.T, k *lifeKit, id store.ID) error { return k.SetPassword(t.Context(), id, typed) },
+		"ChangePassword": func(t *testing.T, k *lifeKit, id store.ID) error {
+			return k.changePassword(t.Context(), id, secret, typed)
+		},
+		"ConfirmPasswordReset": func(t *testing.T, k *lifeKit, _ store.ID) error {
+			return second(k.ConfirmPasswordReset(t.Context(), k.resetCode(t, "ada@example.org"), typed, ""))
+		},
+		"ConfirmRegistration": func(t *testing.T, k *lifeKit, _ store.ID) error {
+			code := k.registrationCode(t, "grace", "grace@example.org")
+			return second(k.ConfirmRegistration(t.Context(), store.RegistrationConfirmation{Code: code, Password: typed}))
+		},
+		"a login with an outdated hash": func(t *testing.T, k *lifeKit, id store.ID) error {
+			require.NoError(t, k.backend.Update(t.Context(), id, func(a *store.Account) error { a.PasswordHash = "hash:" + url.QueryEscape(form); return nil }))
+			return second(k.VerifyPassword(t.Context(), "ada", typed))
+		},
+	} {
+		t.Run(call, func(t *testing.T) {
+			hasher := &formHasher{}
+			k := newLifeKit(t, store.Config{Passwords: hasher})
+			account := k.create(t, "ada")
+			hasher.hashed = nil
+			require.NoError(t, set(t, k, account.ID))
+			assert.Equal(t, []string{form}, hasher.hashed)
+		})
+	}
+}
+
 // TestPolicySeesTheNewName checks a change of name and password in one call.
 func TestPolicySeesTheNewName(t *testing.T) {
 	k := newLifeKit(t, store.Config{})
@@ -147,6 +271,7 @@ func TestRemovalIsTriedThreeTimes(t *testing.T) {
 			backend := &failingBackend{Backend: memstore.New()}
 			k := newLifeKit(t, store.Config{Backend: backend})
 			account := k.create(t, "ada")
+			k.login(t, account)
 			failed := 0
 			backend.fail = func(called string) bool {
 				if called != method || failed == failures {
@@ -159,7 +284,9 @@ func TestRemovalIsTriedThreeTimes(t *testing.T) {
 			assert.Equal(t, failures, failed)
 			if failures == 3 {
 				assert.ErrorIs(t, err, store.ErrUnavailable)
-				assert.Equal(t, method == "Delete", k.backendFind(t, account.ID).Disabled)
+				left := k.backendFind(t, account.ID)
+				assert.Equal(t, method == "Delete", left.Disabled)
+				assert.Equal(t, method == "Delete", len(left.Sessions) == 0)
 			} else {
 				require.NoError(t, err)
 				assert.ErrorIs(t, second(k.FindByID(t.Context(), account.ID)), store.ErrNotFound)

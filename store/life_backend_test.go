@@ -42,6 +42,13 @@ func (b *failingBackend) Delete(ctx context.Context, id store.ID) error {
 	return b.Backend.Delete(ctx, id)
 }
 
+func (b *failingBackend) List(ctx context.Context, list store.List) ([]*store.Account, error) {
+	if err := b.check("List"); err != nil {
+		return nil, err
+	}
+	return b.Backend.List(ctx, list)
+}
+
 func (b *failingBackend) UpdateRecord(ctx context.Context, key string, now time.Time, change func(*store.Record) error) error {
 	if err := b.check("UpdateRecord"); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -150,13 +151,14 @@ type failingBackend struct {
 	store.Backend
 	mu   sync.Mutex
 	fail func(method string) bool
+	err  error // the default is ErrUnavailable
 }
 
 func (b *failingBackend) check(method string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.fail != nil && b.fail(method) {
-		return store.ErrUnavailable
+		return cmp.Or(b.err, store.ErrUnavailable)
 	}
 	return nil
 }

@@ -51,6 +51,8 @@ func TestPrepareEmail(t *testing.T) {
 		"a@bu\u0308cher.example":                  "a@xn--bcher-kva.example",
 		"\u00c9@example.org":                      "\u00e9@example.org",
 		"E\u0301@example.org":                     "\u00e9@example.org",
+		"\u0130\u0301@example.org":                "\u00ed@example.org", // in lower case its parts make another letter
+		"a@example\u3002org":                      "a@example.org",
 		`"a b"@example.org`:                       `"a b"@example.org`,
 		`"a@b"@example.org`:                       `"a@b"@example.org`,
 		strings.Repeat("x", 242) + "@example.org": strings.Repeat("x", 242) + "@example.org", // 254 bytes
@@ -64,6 +66,7 @@ func TestPrepareEmail(t *testing.T) {
 		"", "ada", "@example.org", "ada@", "ada@@example.org", "Ada <ada@example.org>", "<ada@example.org>",
 		"ada@example.org (Ada)", "ada@example.org, b@example.org", " ada@example.org", "ada@example.org\n",
 		"ada\u037e@example.org", "ada@[127.0.0.1]", "ada@ex ample.org", "ada@a..b", "ada@.example.org", "ada@example.org.", "a@b_c.org", "\xff@example.org",
+		"a@b\u3002\u3002c", "a@\u3002example.org", "a@example.org\u3002", "a@\u00ad", // IDNA takes these for dots, and for nothing
 		strings.Repeat("x", 243) + "@example.org",
 		strings.Repeat("x", 238) + "@b\u00fccher.example", // 254 bytes, and 260 in ASCII
 	} {
@@ -92,6 +95,12 @@ func TestLongestValuesAreTaken(t *testing.T) {
 		"phone": {
 			store.NewAccount{Phone: strings.Repeat("0", 32), NoPassword: true},
 			store.NewAccount{Phone: strings.Repeat("0", 33), NoPassword: true}, "phone",
+		},
+		"digit of a phone": {
+			store.NewAccount{Phone: "+(0)", NoPassword: true}, store.NewAccount{Phone: "+(-)", NoPassword: true}, "phone",
+		},
+		"characters of a group": {
+			store.NewAccount{Groups: []string{"A-z.0_9:x"}, NoPassword: true}, store.NewAccount{Groups: []string{"a/b"}, NoPassword: true}, "group",
 		},
 		"group": {
 			store.NewAccount{Groups: []string{strings.Repeat("g", 64)}, NoPassword: true},

@@ -170,6 +170,24 @@ func TestLoginUpgradesHash(t *testing.T) {
 	assert.Equal(t, stored.PasswordHash, k.find(t, account.ID).PasswordHash)
 }
 
+// TestHashStaysIfItCannotBeReplaced: the password was right, so the login succeeds.
+func TestHashStaysIfItCannotBeReplaced(t *testing.T) {
+	k := newKit(t, store.Config{Passwords: &formHasher{}})
+	account := k.create(t, "ada")
+	failing := newKit(t, store.Config{Backend: k.backend, Passwords: hashlessHasher{&formHasher{}}})
+	proven, err := failing.VerifyPassword(t.Context(), "ada", secret)
+	require.NoError(t, err)
+	assert.Equal(t, account, proven)
+	assert.Equal(t, account, k.find(t, account.ID))
+}
+
+// hashlessHasher verifies, and has no room for a new hash.
+type hashlessHasher struct{ *formHasher }
+
+func (hashlessHasher) Hash(context.Context, string) (string, error) {
+	return "", password.ErrOverloaded
+}
+
 func TestStartSessionNeedsFreshProof(t *testing.T) {
 	k := newKit(t, store.Config{})
 	ctx := t.Context()

@@ -12,6 +12,7 @@ import (
 	"github.com/oauthsv/oauthsv/internal/mongotest"
 	"github.com/oauthsv/oauthsv/middleware/middlewaretest"
 	"github.com/oauthsv/oauthsv/store"
+	"github.com/oauthsv/oauthsv/store/memstore"
 )
 
 // TestOneRootOfManyProcesses starts many processes over one empty store at once.
@@ -93,4 +94,22 @@ func TestAdministratorBeyondTheFirstPage(t *testing.T) {
 		require.NoError(t, accounts.Remove(t.Context(), first))
 		assert.ErrorIs(t, accounts.Disable(t.Context(), last), store.ErrLastAdmin)
 	})
+}
+
+// TestOutageMakesNoRoot: neither one of the store, which may hold accounts, nor one of the policy.
+func TestOutageMakesNoRoot(t *testing.T) {
+	backend := &failingBackend{Backend: memstore.New()}
+	refuse := func(context.Context, string) error { return store.ErrUnavailable }
+	for name, k := range map[string]*kit{
+		"store":  newKit(t, store.Config{Backend: backend}),
+		"policy": newKit(t, store.Config{PasswordPolicy: store.PasswordPolicy{Refuse: refuse}}),
+	} {
+		backend.failNext("List")
+		root, err := k.EnsureRoot(t.Context(), "root", "root@localhost", secret)
+		assert.ErrorIs(t, err, store.ErrUnavailable, name)
+		assert.Zero(t, root, name)
+		page, err := k.List(t.Context(), store.Listing{})
+		require.NoError(t, err)
+		assert.Empty(t, page.Accounts, name)
+	}
 }
