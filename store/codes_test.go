@@ -23,12 +23,18 @@ func TestCodesAsPeopleTypeThem(t *testing.T) {
 		"with spaces":       func(code string) string { return " \t" + strings.ReplaceAll(code, "-", " ") + "\r\n" },
 		"letters that look": func(code string) string { return strings.NewReplacer("0", "O", "1", "l").Replace(code) },
 		"with much space":   func(code string) string { return strings.ReplaceAll(code, "-", "") + strings.Repeat(" ", 104-26) },
+		"capital L":         func(code string) string { return strings.ReplaceAll(code, "1", "L") },
+		"small i":           func(code string) string { return strings.ReplaceAll(code, "1", "i") },
 		"others that look":  func(code string) string { return strings.NewReplacer("0", "o", "1", "I").Replace(code) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := newLifeKit(t, store.Config{})
 			k.create(t, "ada")
-			assert.NoError(t, k.reset(t, typed(k.resetCode(t, "ada@example.org"))))
+			code := k.resetCode(t, "ada@example.org")
+			for !strings.Contains(code, "0") || !strings.Contains(code, "1") { // it is random
+				code = k.resetCode(t, "ada@example.org")
+			}
+			assert.NoError(t, k.reset(t, typed(code)))
 		})
 	}
 }
@@ -85,6 +91,32 @@ func TestCodesExpire(t *testing.T) {
 			assert.ErrorIs(t, k.reset(t, second), store.ErrCode, "voided")
 			k.now = k.now.Add(ttl)
 			assert.ErrorIs(t, k.reset(t, first), store.ErrCode, "expired")
+		})
+	}
+}
+
+// TestUsedCodeLeavesNoRecord: names and addresses do not stay in the database for longer than needed.
+func TestUsedCodeLeavesNoRecord(t *testing.T) {
+	for name, use := range map[string]func(t *testing.T, k *lifeKit, id store.ID) error{
+		"reset": func(t *testing.T, k *lifeKit, _ store.ID) error { return k.reset(t, k.resetCode(t, "ada@example.org")) },
+		"e-mail": func(t *testing.T, k *lifeKit, id store.ID) error {
+			return k.ConfirmEmailChange(t.Context(), id, k.emailCode(t, id, "new@example.org"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			backend := &writtenBackend{Backend: memstore.New()}
+			k := newLifeKit(t, store.Config{Backend: backend})
+			require.NoError(t, use(t, k, k.create(t, "ada").ID))
+			left := make(map[string]string)
+			for _, written := range backend.written {
+				key, value, _ := strings.Cut(written, " ")
+				left[key] = value
+			}
+			for key, value := range left {
+				if strings.HasPrefix(key, "code:") {
+					assert.Empty(t, value)
+				}
+			}
 		})
 	}
 }

@@ -95,6 +95,7 @@ func TestConfirmEmailChangeKeepsTheCode(t *testing.T) {
 	ada := k.create(t, "ada")
 	code := k.emailCode(t, ada.ID, "new@example.org")
 	for _, method := range []string{"UpdateRecord", "Update"} {
+		backend.err = map[string]error{"UpdateRecord": errDisk}[method]
 		backend.failNext(method)
 		err := k.ConfirmEmailChange(t.Context(), ada.ID, code)
 		require.ErrorIs(t, err, store.ErrUnavailable, method)

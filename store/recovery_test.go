@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -74,7 +75,7 @@ func TestPasswordResetEndsSessionsAndThrottle(t *testing.T) {
 // TestChangesOfCredentialsVoidAllCodes checks what voids the codes of an account, and what
 // does not.
 func TestChangesOfCredentialsVoidAllCodes(t *testing.T) {
-	other := "other@example.org"
+	other, first, spelling := "other@example.org", "first@example.org", "Ada@example.org"
 	yes, no, name, phone, pass := true, false, "lovelace", "+1 2", newSecret
 	for what, test := range map[string]struct {
 		change func(t *testing.T, k *lifeKit, id store.ID) error
@@ -91,6 +92,7 @@ func TestChangesOfCredentialsVoidAllCodes(t *testing.T) {
 		"the same password":  {func(t *testing.T, k *lifeKit, id store.ID) error { return k.SetPassword(t.Context(), id, secret) }, true},
 		"Change of password": {changing(store.Changes{Password: &pass, Name: &name}), true},
 		"Change of e-mail":   {changing(store.Changes{Email: &other}), true},
+		"another spelling":   {changing(store.Changes{Email: &spelling}), true},
 		"name and phone":     {changing(store.Changes{Name: &name, Phone: &phone}), false},
 		"a disabled account": {func(t *testing.T, k *lifeKit, id store.ID) error { return k.Disable(t.Context(), id) }, true},
 		"disabled, and enabled again": {func(t *testing.T, k *lifeKit, id store.ID) error {
@@ -105,10 +107,18 @@ func TestChangesOfCredentialsVoidAllCodes(t *testing.T) {
 			t.Run(what+", "+string(kind), func(t *testing.T) {
 				k := newLifeKit(t, store.Config{})
 				id := k.create(t, "ada").ID
+				for _, email := range []string{first, "ada@example.org"} { // no change leaves the version of another one
+					require.NoError(t, changing(store.Changes{Email: &email})(t, k, id))
+				}
 				var use func() error
 				if kind == store.MailPasswordReset {
 					code := k.resetCode(t, "ada@example.org")
-					use = func() error { return k.reset(t, code) }
+					use = func() error {
+						if test.voids {
+							assert.ErrorIs(t, second(k.ConfirmPasswordReset(t.Context(), code, "short", "")), store.ErrCode)
+						}
+						return k.reset(t, code)
+					}
 				} else {
 					code := k.emailCode(t, id, "new@example.org")
 					use = func() error { return k.ConfirmEmailChange(t.Context(), id, code) }
@@ -150,13 +160,21 @@ func TestNobodyGetsAResetMailButAnEnabledAccount(t *testing.T) {
 // TestLateResetMail checks a mail whose work runs after the account has changed. Its code
 // is for the account as it is then.
 func TestLateResetMail(t *testing.T) {
-	k := newLifeKit(t, store.Config{})
+	backend := &failingBackend{Backend: memstore.New(), err: errDisk}
+	k := newLifeKit(t, store.Config{Backend: backend})
 	account := k.create(t, "ada")
 	require.NoError(t, k.StartPasswordReset(t.Context(), "ada@example.org", ""))
 	work := k.take()
 	require.NoError(t, k.SetPassword(t.Context(), account.ID, newSecret))
+	k.now = k.now.Add(time.Minute)
+	for _, method := range []string{"FindByEmail", "UpdateRecord"} {
+		backend.failNext(method)
+		_, err := work[0](t.Context())
+		require.ErrorIs(t, err, store.ErrUnavailable, "the Mailer tries again after this error")
+	}
 	mail, err := work[0](t.Context())
 	require.NoError(t, err)
+	assert.Equal(t, epoch, mail.Time, "when it was asked for")
 	require.NoError(t, k.reset(t, mail.Code))
 
 	moved := "moved@example.org"
@@ -167,12 +185,45 @@ func TestLateResetMail(t *testing.T) {
 	assert.Nil(t, mail, "the old address belongs to nobody")
 }
 
+// TestAccountChangesDuringAReset: another call is faster than the hasher. Then the code is void.
+func TestAccountChangesDuringAReset(t *testing.T) {
+	for name, change := range map[string]func(k *kit, id store.ID) error{
+		"password": func(k *kit, id store.ID) error { return k.SetPassword(context.Background(), id, secret) },
+		"disabled": func(k *kit, id store.ID) error { return k.Disable(context.Background(), id) },
+		"removed":  func(k *kit, id store.ID) error { return k.Remove(context.Background(), id) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			other := newKit(t, store.Config{Passwords: &plainHasher{}})
+			account := other.create(t, "ada")
+			k := newLifeKit(t, store.Config{Backend: other.backend, Passwords: meanwhileHasher{&plainHasher{}, func() {
+				assert.NoError(t, change(other, account.ID))
+			}}})
+			assert.ErrorIs(t, k.reset(t, k.resetCode(t, "ada@example.org")), store.ErrCode)
+			if name != "removed" {
+				assert.Equal(t, "hash:"+secret, other.find(t, account.ID).PasswordHash)
+			}
+		})
+	}
+}
+
+// meanwhileHasher does something before it hashes.
+type meanwhileHasher struct {
+	*plainHasher
+	meanwhile func()
+}
+
+func (h meanwhileHasher) Hash(ctx context.Context, pass string) (string, error) {
+	h.meanwhile()
+	return h.plainHasher.Hash(ctx, pass)
+}
+
 func TestConfirmPasswordResetKeepsTheCode(t *testing.T) {
 	backend := &failingBackend{Backend: memstore.New()}
 	k := newLifeKit(t, store.Config{Backend: backend})
 	account := k.create(t, "ada")
 	code := k.resetCode(t, "ada@example.org")
 	for _, method := range []string{"UpdateRecord", "FindByID", "Update"} {
+		backend.err = map[string]error{"UpdateRecord": errDisk}[method]
 		backend.failNext(method)
 		err := k.reset(t, code)
 		require.ErrorIs(t, err, store.ErrUnavailable, method)

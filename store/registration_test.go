@@ -38,7 +38,8 @@ func TestRegistrationMailsACodeThatMakesTheAccount(t *testing.T) {
 }
 
 func TestRegistrationReservesNothing(t *testing.T) {
-	k := newLifeKit(t, store.Config{})
+	hasher := &formHasher{}
+	k := newLifeKit(t, store.Config{Passwords: hasher})
 	first := k.registrationCode(t, "ada", "ada@example.org")
 	again := k.registrationCode(t, "ada", "ada@example.org")
 	rival := k.registrationCode(t, "ada", "grace@example.org")
@@ -47,6 +48,7 @@ func TestRegistrationReservesNothing(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "grace@example.org", winner.Email)
 
+	hashed := len(hasher.hashed)
 	for range 2 { // the code stays good
 		_, err = k.confirm(t, first, "")
 		requireExists(t, err, "name")
@@ -54,12 +56,14 @@ func TestRegistrationReservesNothing(t *testing.T) {
 		requireExists(t, err, "name")
 		_, err = k.confirm(t, first, "a b")
 		require.ErrorIs(t, err, store.ErrInvalid)
+		require.Len(t, hasher.hashed, hashed, "what is taken costs no hash")
 	}
 	loser, err := k.confirm(t, first, "Ada2")
 	require.NoError(t, err)
 	assert.Equal(t, "ada2", loser.Name)
 	_, err = k.confirm(t, again, "ada3")
 	requireExists(t, err, "email")
+	require.Len(t, hasher.hashed, hashed+1)
 	require.NoError(t, k.Remove(t.Context(), loser.ID))
 	_, err = k.confirm(t, again, "ada3")
 	assert.NoError(t, err, "the code stayed good, and the e-mail is free again")
@@ -92,7 +96,7 @@ func TestLateRegistrationMail(t *testing.T) {
 // TestMailWorkThatRunsAgain checks work that fails, and then runs twice. All its codes
 // together make one account.
 func TestMailWorkThatRunsAgain(t *testing.T) {
-	backend := &failingBackend{Backend: memstore.New()}
+	backend := &failingBackend{Backend: memstore.New(), err: errDisk}
 	k := newLifeKit(t, store.Config{Backend: backend})
 	require.NoError(t, k.StartRegistration(t.Context(), store.Registration{Name: "ada", Email: "ada@example.org"}))
 	work := k.take()
@@ -167,6 +171,7 @@ func TestConfirmRegistrationKeepsTheCode(t *testing.T) {
 	k := newLifeKit(t, store.Config{Backend: backend})
 	code := k.registrationCode(t, "ada", "ada@example.org")
 	for _, method := range []string{"UpdateRecord", "FindByID", "Create"} {
+		backend.err = map[string]error{"UpdateRecord": errDisk}[method]
 		backend.failNext(method)
 		_, err := k.confirm(t, code, "")
 		require.ErrorIs(t, err, store.ErrUnavailable, method)
@@ -185,12 +190,40 @@ func TestConfirmRegistrationKeepsTheCode(t *testing.T) {
 	assert.NoError(t, err)
 }
 
+// TestHangUpKeepsTheCode: the client hangs up while the account is being made, and it is not made.
+func TestHangUpKeepsTheCode(t *testing.T) {
+	backend := &hungUpBackend{Backend: memstore.New()}
+	k := newLifeKit(t, store.Config{Backend: backend})
+	code := k.registrationCode(t, "ada", "ada@example.org")
+	ctx, hangUp := context.WithCancel(t.Context())
+	backend.hangUp = hangUp
+	_, err := k.ConfirmRegistration(ctx, store.RegistrationConfirmation{Code: code, Password: secret})
+	require.ErrorIs(t, err, context.Canceled)
+	assert.NoError(t, second(k.confirm(t, code, "")))
+}
+
+// hungUpBackend has a client that hangs up when the next account is to be made.
+type hungUpBackend struct {
+	store.Backend
+	hangUp context.CancelFunc
+}
+
+func (b *hungUpBackend) Create(ctx context.Context, account *store.Account) error {
+	if b.hangUp != nil {
+		b.hangUp()
+		b.hangUp = nil
+	}
+	return b.Backend.Create(ctx, account)
+}
+
 func TestWithoutMailerNobodyRegisters(t *testing.T) {
 	k := newKit(t, store.Config{})
 	account := k.create(t, "ada")
 	assert.ErrorIs(t, k.StartRegistration(t.Context(), store.Registration{Name: "grace", Email: "grace@example.org"}), store.ErrNoMailer)
 	assert.ErrorIs(t, k.StartPasswordReset(t.Context(), "ada@example.org", ""), store.ErrNoMailer)
 	assert.ErrorIs(t, k.StartPasswordReset(t.Context(), "nobody@example.org", ""), store.ErrNoMailer)
-	assert.ErrorIs(t, k.StartEmailChange(t.Context(), account.ID, store.EmailChange{Email: "new@example.org", CurrentPassword: secret}), store.ErrNoMailer)
+	for _, current := range []string{secret, "wrong"} {
+		assert.ErrorIs(t, k.StartEmailChange(t.Context(), account.ID, store.EmailChange{Email: "new@example.org", CurrentPassword: current}), store.ErrNoMailer)
+	}
 	assert.NoError(t, k.changePassword(t.Context(), account.ID, secret, newSecret), "this needs no mail")
 }
