@@ -42,7 +42,7 @@ func newAttempts(backend Backend, kind string, clock func() time.Time) *attempts
 // tally is what the record of a key says.
 type tally struct {
 	failures int64
-	last     time.Time // of the failures
+	last     time.Time // of the failures, where they wait for each other
 	mark     time.Time // the owner's, zero where there is none
 }
 
@@ -200,7 +200,6 @@ func (a *attempts) take(ctx context.Context, key string, limit int, window time.
 			return t.throttled(window, now)
 		}
 		t.failures++
-		t.last = now
 		r.Value, r.Expires = t.encode(), t.mark.Add(window)
 		return nil
 	})

@@ -159,11 +159,11 @@ func networkOf(address string) string {
 	if err != nil {
 		return ""
 	}
-	parsed = parsed.Unmap().WithZone("")
+	parsed = parsed.Unmap()
 	if parsed.Is4() {
 		return parsed.String()
 	}
-	prefix, err := parsed.Prefix(64)
+	prefix, err := parsed.Prefix(64) // without a zone
 	if err != nil {
 		return ""
 	}
@@ -196,13 +196,10 @@ func (l *loginAttempt) reserve(key string) (others int) {
 func (l *loginAttempt) checkAddress(t tally, others int) error {
 	now := l.counts.clock()
 	if t.isOver(addressWindow, now) {
-		t.failures = 0
+		t = tally{}
 	}
 	if l.rules.AddressFailures < 0 || t.failures+int64(others) < int64(l.rules.AddressFailures) {
 		return nil
-	}
-	if t.failures == 0 {
-		return &ThrottledError{RetryAfter: time.Second} // others are under way
 	}
 	return t.throttled(addressWindow, now)
 }
@@ -271,13 +268,9 @@ func (l *loginAttempt) failed(ctx context.Context) error {
 	if l.address != "" && l.rules.AddressFailures > 0 {
 		problems = append(problems, l.counts.write(ctx, l.address, addressWindow, func(t *tally) {
 			if t.isOver(addressWindow, now) {
-				t.failures = 0
-			}
-			if t.failures == 0 {
-				t.mark = now
+				*t = tally{mark: now}
 			}
 			t.failures++
-			t.last = now
 		}))
 	}
 	return errors.Join(problems...)
