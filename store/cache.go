@@ -62,9 +62,6 @@ func (c *accountCache) held(id ID, now time.Time) *Account { return c.youngerTha
 // heldInOutage does what held does, but also accepts an account within the grace. It is
 // for the time while the backend does not answer.
 func (c *accountCache) heldInOutage(id ID, now time.Time) *Account {
-	if c.grace == 0 {
-		return nil
-	}
 	return c.youngerThan(c.ttl+c.grace, id, now)
 }
 

@@ -213,8 +213,7 @@ func (a *Accounts) findBySessionFresh(ctx context.Context, ref SessionRef, now t
 	account, shared, err := a.cache.fetch(ctx, ref.AccountID)
 	account, err = a.authenticated(ctx, account, err, ref, now)
 	if shared && Refused(err) {
-		// The read of another caller may have begun before this session did.
-		a.cache.startAnew(ref.AccountID)
+		// The read of another caller may have begun before this session did. The next one has not.
 		account, _, err = a.cache.fetch(ctx, ref.AccountID)
 		account, err = a.authenticated(ctx, account, err, ref, now)
 	}
