@@ -148,7 +148,7 @@ func foldCase(text string) string { return norm.NFC.String(strings.ToLower(text)
 // and the part of it before the "@".
 func isPersonal(folded, name, emailKey string) bool {
 	local := emailKey[:max(0, strings.LastIndexByte(emailKey, '@'))]
-	own := []string{foldCase(emailKey), foldCase(local), foldCase(name)}
+	own := []string{emailKey, local, name}                                 // prepared, so in lower case
 	slices.SortFunc(own, func(a, b string) int { return len(b) - len(a) }) // one may hold another
 	var remove []string
 	for _, text := range own {

@@ -53,7 +53,7 @@ func PrepareEmail(address string) (string, error) {
 	}
 	address = norm.NFC.String(address) // first, as it makes a semicolon of a Greek question mark
 	parsed, err := mail.ParseAddress(address)
-	if err != nil || parsed.Name != "" || parsed.String() != "<"+address+">" {
+	if err != nil || parsed.String() != "<"+address+">" {
 		return "", invalid
 	}
 	at := strings.LastIndexByte(address, '@')

@@ -156,7 +156,7 @@ func parseAddress(text string) (*mail.Address, error) {
 // takes for an address, are none.
 func parseRecipient(text string) (*mail.Address, error) {
 	plain, err := mail.ParseAddress(text)
-	if err != nil || plain.Name != "" || plain.String() != "<"+text+">" {
+	if err != nil || plain.String() != "<"+text+">" {
 		return nil, fmt.Errorf("%w: the recipient is no valid address", ErrRejected)
 	}
 	to, err := parseAddress(text)
