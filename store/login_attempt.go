@@ -31,8 +31,8 @@ var (
 const waitForOthers = 10 * time.Second
 
 // beginLogin decides whether a login may check its password, and reserves it. The error
-// is a *ThrottledError or an outage. If there is no error, the caller must call failed,
-// succeeded or abandoned.
+// is a *ThrottledError or an outage. If there is no error, the caller must call abandoned,
+// after end if the outcome is known.
 func (a *Accounts) beginLogin(ctx context.Context, username, address string) (*loginAttempt, error) {
 	l := &loginAttempt{counts: a.attempts, rules: &a.throttle}
 	l.setKeys(username, address)
@@ -243,7 +243,6 @@ func (l *loginAttempt) end(ctx context.Context, err error) error {
 // failed counts the login. If it returns an error, the login was not counted. The answer
 // must then not say that the password was wrong, else the guess was free.
 func (l *loginAttempt) failed(ctx context.Context) error {
-	defer l.abandoned()
 	now := l.counts.clock()
 	var problems []error
 	if l.counted != "" {
@@ -280,7 +279,6 @@ func (l *loginAttempt) failed(ctx context.Context) error {
 // once a day, unless there are failures to forget. A write that fails is no reason to
 // refuse the login.
 func (l *loginAttempt) succeeded(ctx context.Context) {
-	defer l.abandoned()
 	now := l.counts.clock()
 	// The failures of a name outlive a success elsewhere: a guesser must not gain by it.
 	// They end where the name alone is counted, and where a hard cap counts in a row.
@@ -293,7 +291,7 @@ func (l *loginAttempt) succeeded(ctx context.Context) {
 	_ = l.counts.write(ctx, l.pair, rememberPair, func(t *tally) { *t = tally{mark: now} })
 }
 
-// abandoned gives up the reservation. The outcome of the login is not known.
+// abandoned gives up the reservation.
 func (l *loginAttempt) abandoned() {
 	for _, key := range l.reserved {
 		l.counts.release(key)
