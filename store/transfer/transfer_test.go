@@ -337,6 +337,36 @@ func TestRecordsWithoutIDAreFoundByNameAndEmail(t *testing.T) {
 	})
 }
 
+// TestAccountThatHasChangedSinceIsPresent: its id says so, whatever name and e-mail it has by now.
+func TestAccountThatHasChangedSinceIsPresent(t *testing.T) {
+	accounts := newAccounts(t, memstore.New())
+	require.Equal(t, 1, importFrom(t.Context(), t, accounts, strings.NewReader(lines(1))).Imported)
+	id := store.ID{11: 1}
+	name, email := "another", "another@example.org"
+	_, err := accounts.Change(t.Context(), id, store.Changes{Name: &name, Email: &email})
+	require.NoError(t, err)
+	assert.Equal(t, transfer.Counts{Present: 1}, importFrom(t.Context(), t, accounts, strings.NewReader(lines(1))).Counts)
+}
+
+// TestImportReadsNoMoreAfterAFailure: a source can be long.
+func TestImportReadsNoMoreAfterAFailure(t *testing.T) {
+	backend := &failingBackend{Backend: memstore.New(), err: store.ErrUnavailable}
+	read, told := 0, 0
+	_, err := transfer.Import(t.Context(), transfer.Config{
+		Accounts: newAccounts(t, backend), Hasher: newHasher(t), Workers: 1,
+		Progress: func(transfer.Counts) { told++ },
+	}, func(yield func(transfer.Numbered, error) bool) {
+		for record, err := range transfer.ReadLines(strings.NewReader(lines(100))) {
+			if read++; !yield(record, err) {
+				return
+			}
+		}
+	})
+	require.ErrorIs(t, err, store.ErrUnavailable)
+	assert.LessOrEqual(t, read, 4, "the one that fails, those on their way, and the one that finds it out")
+	assert.Zero(t, told, "nothing was counted")
+}
+
 // TestSameRecordTwiceAtOnce: one of them makes the account.
 func TestSameRecordTwiceAtOnce(t *testing.T) {
 	accounts := newAccounts(t, memstore.New())
