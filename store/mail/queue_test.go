@@ -351,6 +351,39 @@ func TestCloseSaysHowManyMailsWereLost(t *testing.T) {
 	}
 }
 
+// TestCloseLeavesAWaitingMailInTime: its workers have nothing to do when the context ends.
+func TestCloseLeavesAWaitingMailInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sender := &memory{answer: func(context.Context, mail.Message) error { return errDown }}
+		queue, log := newQueue(t, mail.Config{Sender: sender, FirstWait: time.Minute})
+		require.NoError(t, queue.Enqueue(ready(sample(store.MailNewLogin))))
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		start := time.Now()
+		assert.ErrorContains(t, queue.Close(ctx), "1 lost")
+		assert.Equal(t, 10*time.Second, time.Since(start))
+		for _, r := range log.records() {
+			assert.Equal(t, "WARN", r.Level, r.Msg)
+		}
+	}) // synctest finds workers that were left behind
+}
+
+// TestQueueGivesUpByItsOwnClock: it tells the time of the first try as well.
+func TestQueueGivesUpByItsOwnClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sender := &memory{answer: func(context.Context, mail.Message) error { return errDown }}
+		now := func() time.Time { return time.Now().AddDate(10, 0, 0) }
+		queue, _ := newQueue(t, mail.Config{Sender: sender, Now: now, FirstWait: 10 * time.Minute})
+		m := sample(store.MailNewLogin)
+		require.NoError(t, queue.Enqueue(ready(m)))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		assert.Equal(t, mail.Counts{Retried: 3, Failed: 1}, queue.Counts(), "no wait is shorter than the first")
+		closeQueue(t, queue)
+	})
+}
+
 func TestCloseOfAnIdleQueueNeedsNoTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended, cancel := context.WithCancel(t.Context())

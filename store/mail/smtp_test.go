@@ -1,6 +1,7 @@
 package mail_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"testing"
 	"time"
@@ -35,6 +36,7 @@ func TestSMTPConfigurationErrorsHoldNoPassword(t *testing.T) {
 		"unknown query":      {"smtp://user:hunter2@host?tls=no", "?starttls=off"},
 		"unknown value":      {"smtp://user:hunter2@host?starttls=maybe", "?starttls=off"},
 		"given twice":        {"smtp://user:hunter2@host?starttls=off&starttls=on", "?starttls=off"},
+		"another one too":    {"smtp://user:hunter2@host?starttls=off&tls=no", "?starttls=off"},
 		"starttls of smtps":  {"smtps://user:hunter2@host?starttls=off", "?starttls=off"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -66,6 +68,14 @@ func TestPrintedSMTPHidesThePassword(t *testing.T) {
 	sender, err = mail.NewSMTP(mail.SMTPConfig{URL: "smtp://example.com/?starttls=off", From: "a@example.com"})
 	require.NoError(t, err)
 	assert.Equal(t, "smtp://example.com:587", sender.String())
+}
+
+// TestTLSConfigIsNotChanged: it may be that of several servers.
+func TestTLSConfigIsNotChanged(t *testing.T) {
+	shared := &tls.Config{MinVersion: tls.VersionTLS13}
+	_, err := mail.NewSMTP(mail.SMTPConfig{URL: "smtp://example.com", From: "a@example.com", TLS: shared})
+	require.NoError(t, err)
+	assert.Empty(t, shared.ServerName)
 }
 
 func TestEveryPortIsTaken(t *testing.T) {

@@ -131,6 +131,7 @@ func TestBrokenTemplatesFailAtStartAndAreNamed(t *testing.T) {
 		"syntax":         {"new_login.txt", "Subject: x\n\n{{.Account", "new_login.txt:3"},
 		"unknown field":  {"new_login.txt", "Subject: x\n\n{{.Nmae}}", "new_login.txt:3"},
 		"field if set":   {"new_login.txt", "Subject: x\n\nx{{if .UserAgent}}{{.Nmae}}{{end}}", "new_login.txt:3"},
+		"field not set":  {"new_login.txt", "Subject: x\n\n{{slice .UserAgent 0 1}}", "new_login.txt:3"},
 		"no subject":     {"new_login.txt", "Hello\n\nyou", "template new_login.txt: the first line must be"},
 		"empty subject":  {"new_login.txt", "Subject: \n\nyou", "template new_login.txt: the first line must be"},
 		"no blank line":  {"new_login.txt", "Subject: x\nyou", "template new_login.txt: a blank line"},

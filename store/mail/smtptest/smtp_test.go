@@ -77,7 +77,7 @@ func TestStartTLSIsRequired(t *testing.T) {
 			server := smtptest.Start(t, smtptest.Options{TLS: smtptest.NoTLS, User: user, Password: password})
 			sender := newSMTP(t, server, func(c *oauthmail.SMTPConfig) { c.URL = strings.TrimSuffix(c.URL, "?starttls=off") })
 			err := sender.Send(t.Context(), hello())
-			require.ErrorContains(t, err, "STARTTLS")
+			require.ErrorContains(t, err, "append ?starttls=off")
 			assert.NotErrorIs(t, err, oauthmail.ErrRejected)
 			assertSecret(t, server, err)
 			assert.Empty(t, server.Messages())
