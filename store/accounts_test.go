@@ -261,6 +261,7 @@ func TestLastAdministratorIsKept(t *testing.T) {
 			require.NoError(t, k.AddToGroup(ctx, root.ID, "editors"))
 			before := k.find(t, root.ID)
 			assert.ErrorIs(t, end(k, root.ID), store.ErrLastAdmin)
+			assert.ErrorIs(t, k.RemoveWithPassword(ctx, root.ID, "wrong"), store.ErrCredentials, "the password comes first")
 			assert.Equal(t, before, k.find(t, root.ID))
 			require.NoError(t, k.RemoveFromGroup(ctx, root.ID, "editors"), "other groups are free")
 			require.NoError(t, k.Enable(ctx, root.ID), "this takes nobody out")
@@ -304,6 +305,7 @@ func TestWeakRootPasswordIsWarnedOf(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, root.Created)
 	assert.ErrorIs(t, root.Weakness, store.ErrInvalid)
+	assert.Empty(t, root.Password, "a chosen one is not printed")
 	_, err = k.VerifyPassword(t.Context(), "root", "short")
 	assert.NoError(t, err)
 }

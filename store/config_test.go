@@ -164,3 +164,11 @@ func TestZeroMeansTheDocumentedDefault(t *testing.T) {
 		}
 	})
 }
+
+func TestClockIsTheRealOneByDefault(t *testing.T) {
+	accounts, err := store.NewAccounts(store.Config{Backend: memstore.New(), Passwords: &plainHasher{}})
+	require.NoError(t, err)
+	account, err := accounts.Create(t.Context(), store.NewAccount{Name: "ada", Email: "ada@example.org", NoPassword: true})
+	require.NoError(t, err)
+	assert.WithinDuration(t, time.Now(), account.Created, time.Minute)
+}

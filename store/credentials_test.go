@@ -69,6 +69,16 @@ func TestCurrentPasswordIsThrottled(t *testing.T) {
 	}
 }
 
+// TestRightPasswordEndsTheFailedChecks: a typo now and then does no harm.
+func TestRightPasswordEndsTheFailedChecks(t *testing.T) {
+	k := newLifeKit(t, store.Config{Throttle: store.Throttle{FreeFailures: 2}})
+	account := k.create(t, "ada")
+	for range 3 {
+		require.ErrorIs(t, withPassword["e-mail"](t, k, account.ID, "typo"), store.ErrCredentials)
+		require.NoError(t, withPassword["e-mail"](t, k, account.ID, secret))
+	}
+}
+
 // TestOutagesAreNoFailedChecks: nor do they stay under way.
 func TestOutagesAreNoFailedChecks(t *testing.T) {
 	for name, call := range withPassword {
@@ -118,6 +128,7 @@ func TestOwnerChangesPassword(t *testing.T) {
 	changed := k.find(t, account.ID)
 	require.Len(t, changed.Sessions, 1, "every other session has ended")
 	assert.Equal(t, state.Session, changed.Sessions[0])
+	assert.Equal(t, changed, state.Account)
 	assert.Equal(t, []string{"web", "192.0.2.1", "x"}, []string{state.Session.ClientID, state.Session.Address, state.Session.UserAgent})
 	assert.Equal(t, k.now, changed.Modified)
 	assert.Equal(t, k.now, changed.LastAction)

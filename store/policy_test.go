@@ -62,6 +62,7 @@ func TestPasswordPolicyRules(t *testing.T) {
 		{"baseballbaseballbase", PasswordPolicy{}, PasswordCommon},
 		{"baseballbaseball!", PasswordPolicy{}, ""},
 		{"aaaaaaaaaaaaaaa", PasswordPolicy{}, PasswordCommon},
+		{"!@#$%^&*()_+!@#", PasswordPolicy{}, PasswordCommon},
 		{"x9x9x9x9x9x9x9x9", PasswordPolicy{}, PasswordCommon},
 		{"k?7wk?7wk?7wk?7", PasswordPolicy{}, PasswordCommon},
 		{"k?7wpk?7wpk?7wp", PasswordPolicy{}, ""}, // a unit of 5

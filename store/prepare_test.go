@@ -68,6 +68,7 @@ func TestPrepareEmail(t *testing.T) {
 		"ada\u037e@example.org", "ada@[127.0.0.1]", "ada@ex ample.org", "ada@a..b", "ada@.example.org", "ada@example.org.", "a@b_c.org", "\xff@example.org",
 		"a@b\u3002\u3002c", "a@\u3002example.org", "a@example.org\u3002", "a@\u00ad", // IDNA takes these for dots, and for nothing
 		strings.Repeat("x", 243) + "@example.org",
+		strings.Repeat("e\u0301", 82) + "@example.org",    // 258 bytes as it is stored, and 176 in NFC
 		strings.Repeat("x", 238) + "@b\u00fccher.example", // 254 bytes, and 260 in ASCII
 	} {
 		_, err := store.PrepareEmail(input)

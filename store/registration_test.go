@@ -190,6 +190,18 @@ func TestConfirmRegistrationKeepsTheCode(t *testing.T) {
 	assert.NoError(t, err)
 }
 
+// TestCodeThatIsGivenBackEndsAsBefore: it does not get another hour.
+func TestCodeThatIsGivenBackEndsAsBefore(t *testing.T) {
+	backend := &failingBackend{Backend: memstore.New()}
+	k := newLifeKit(t, store.Config{Backend: backend})
+	code := k.registrationCode(t, "ada", "ada@example.org")
+	k.now = k.now.Add(59 * time.Minute)
+	backend.failNext("Create")
+	require.ErrorIs(t, second(k.confirm(t, code, "")), store.ErrUnavailable)
+	k.now = k.now.Add(time.Minute)
+	assert.ErrorIs(t, second(k.confirm(t, code, "")), store.ErrCode)
+}
+
 // TestHangUpKeepsTheCode: the client hangs up while the account is being made, and it is not made.
 func TestHangUpKeepsTheCode(t *testing.T) {
 	backend := &hungUpBackend{Backend: memstore.New()}

@@ -39,6 +39,24 @@ func TestSessions(t *testing.T) {
 	}
 }
 
+// TestListOfSessionsChangesNone: the account that was read is shared.
+func TestListOfSessionsChangesNone(t *testing.T) {
+	k := newKit(t, store.Config{})
+	account := k.create(t, "ada")
+	var last store.Session
+	for _, ttl := range []time.Duration{time.Hour, 2 * time.Hour} {
+		state, err := k.IssueSession(t.Context(), account.ID, store.NewSession{ClientID: "app", Lifetimes: store.Lifetimes{Refresh: ttl}})
+		require.NoError(t, err)
+		last = state.Session
+	}
+	before := k.find(t, account.ID).Clone()
+	k.now = k.now.Add(time.Hour) // the first has expired, and is still in the record
+	sessions, err := k.Sessions(t.Context(), account.ID)
+	require.NoError(t, err)
+	assert.Equal(t, []store.Session{last}, sessions)
+	assert.Equal(t, before, k.find(t, account.ID))
+}
+
 func TestSessionBound(t *testing.T) {
 	k := newKit(t, store.Config{MaxSessions: 3, RefreshTTL: time.Hour})
 	account := k.create(t, "ada")

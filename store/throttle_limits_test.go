@@ -255,6 +255,25 @@ func TestDayWithoutFailuresForgetsThem(t *testing.T) {
 	}
 }
 
+// TestGuessUnderWayElsewhereHoldsNoOwnerUp: where the name has logged in before it is counted by itself.
+func TestGuessUnderWayElsewhereHoldsNoOwnerUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newThrottled(t, store.Throttle{FreeFailures: 1})
+		require.NoError(t, k.login("ada", secret, home))
+		hold := make(chan struct{})
+		k.hasher.hold = hold
+		guess := make(chan error)
+		go func() { guess <- k.login("ada", "guess", other) }()
+		synctest.Wait()
+		k.hasher.hold = nil
+		start := time.Now()
+		assert.NoError(t, k.login("ada", secret, home))
+		assert.Zero(t, time.Since(start))
+		close(hold)
+		assert.ErrorIs(t, <-guess, store.ErrCredentials)
+	})
+}
+
 // TestForgottenFailuresHoldNobodyUp: a day after the last failure, workers of one service start at once.
 func TestForgottenFailuresHoldNobodyUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
