@@ -244,13 +244,15 @@ func TestPanicsCountAsFailedAndTellNoSecret(t *testing.T) {
 // TestLogsNameNobody: a Sender may repeat all it was given.
 func TestLogsNameNobody(t *testing.T) {
 	m := sample(store.MailPasswordReset)
-	m.To = "Ann.Lee@example.com"
+	m.To, m.NewEmail = "Ann.Lee@example.com", "Zoe.Lee@example.com"
 	for name, answer := range map[string]func(context.Context, mail.Message) error{
 		"sent": nil,
 		"failed": func(_ context.Context, m mail.Message) error {
 			return fmt.Errorf("%w:\r\n550 <%s> Ann.Lee: 'ann.lee' unknown, %s\x1b[0m %s", mail.ErrRejected, m.To, strings.ToLower(m.To), m.Text)
 		},
-		"retried": func(_ context.Context, m mail.Message) error { return errors.New("no " + m.To + " and " + m.Text) },
+		"retried": func(_ context.Context, m mail.Message) error {
+			return errors.New("no " + m.To + ", zoe.lee and " + m.Text)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -259,7 +261,7 @@ func TestLogsNameNobody(t *testing.T) {
 				synctest.Wait()
 				closeQueue(t, queue)
 				require.Error(t, log.find("mail_"+name))
-				for _, secret := range []string{code, "Ann", "ann", "\\u001b", "\\r"} {
+				for _, secret := range []string{code, "Ann", "ann", "zoe", "\\u001b", "\\r"} {
 					assert.NotContains(t, log.String(), secret)
 				}
 				for _, r := range log.records() {

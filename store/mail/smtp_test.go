@@ -49,7 +49,7 @@ func TestSMTPConfigurationErrorsHoldNoPassword(t *testing.T) {
 }
 
 func TestSMTPConfigurationNamesEachWrongField(t *testing.T) {
-	for _, from := range []string{"", "nobody", "a@example.com, b@example.com", "a@example.com\r\nBcc: b@example.com", "<a@exa mple.com>", "a@"} {
+	for _, from := range []string{"", "nobody", "a@example.com, b@example.com", "a@example.com\r\nBcc: b@example.com", "<a@exa mple.com>", "a@", "\"Ann\tLee\" <a@example.com>"} {
 		_, err := mail.NewSMTP(mail.SMTPConfig{URL: "ftp://", From: from, Timeout: -time.Second})
 		require.Error(t, err, from)
 		for _, field := range []string{"smtp://", "From", "Timeout"} {

@@ -367,6 +367,23 @@ func TestImportReadsNoMoreAfterAFailure(t *testing.T) {
 	assert.Zero(t, told, "nothing was counted")
 }
 
+// rivalBackend has another import that makes each account a moment earlier.
+type rivalBackend struct{ store.Backend }
+
+func (r rivalBackend) Create(ctx context.Context, account *store.Account) error {
+	if err := r.Backend.Create(ctx, account); err != nil {
+		return err
+	}
+	return r.Backend.Create(ctx, account)
+}
+
+func TestAccountThatAnotherImportHasJustMadeIsPresent(t *testing.T) {
+	accounts := newAccounts(t, rivalBackend{memstore.New()})
+	result := importFrom(t.Context(), t, accounts, strings.NewReader(lines(1)+`{"name":"ada","email":"ada@example.org"}`))
+	require.NoError(t, result.err)
+	assert.Equal(t, transfer.Counts{Present: 2}, result.Counts)
+}
+
 // TestSameRecordTwiceAtOnce: one of them makes the account.
 func TestSameRecordTwiceAtOnce(t *testing.T) {
 	accounts := newAccounts(t, memstore.New())
