@@ -123,7 +123,7 @@ func formValues(r *http.Request) ([]string, error) {
 // as malformed.
 func parseTokens(text string) ([]string, error) {
 	values, err := url.ParseQuery(text)
-	if err != nil && (values.Has(parameter) || mayHoldToken(text)) {
+	if err != nil && mayHoldToken(text) {
 		return nil, ErrMalformedCredentials
 	}
 	return values[parameter], nil
