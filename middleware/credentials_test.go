@@ -1,8 +1,11 @@
 package middleware_test
 
 import (
+	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -130,6 +133,7 @@ func TestTokenComesFromOnePlaceOnly(t *testing.T) {
 		"form":                         {method: "POST", body: form, headers: []string{"Content-Type", formType}, status: 200},
 		"form, PUT":                    {method: "PUT", body: form, headers: []string{"Content-Type", formType + ";charset=utf-8"}, status: 200},
 		"form, GET":                    {method: "GET", body: form, headers: []string{"Content-Type", formType}, status: 401},
+		"form, HEAD":                   {method: "HEAD", body: form, headers: []string{"Content-Type", formType}, status: 401},
 		"form twice":                   {method: "POST", body: form + "&access_token=x", headers: []string{"Content-Type", formType}, status: 400},
 		"form malformed":               {method: "POST", body: form + "&%zz", headers: []string{"Content-Type", formType}, status: 400},
 		"form of another type":         {method: "POST", body: form, headers: []string{"Content-Type", "text/plain"}, status: 401},
@@ -164,5 +168,97 @@ func TestTokenComesFromOnePlaceOnly(t *testing.T) {
 			assert.Equal(t, test.private, cache == "private")
 			assert.Equal(t, "true "+k.account.ID.Hex()+" "+test.body, got.body, "the handler finds the body unread")
 		})
+	}
+}
+
+// brokenBody is a body that breaks off. It knows whether it was closed.
+type brokenBody struct {
+	io.Reader
+	closed bool
+}
+
+var errBroken = errors.New("the line broke")
+
+func (b *brokenBody) Read(p []byte) (int, error) {
+	if n, err := b.Reader.Read(p); err == nil {
+		return n, nil
+	}
+	return 0, errBroken
+}
+
+func (b *brokenBody) Close() error {
+	b.closed = true
+	return nil
+}
+
+// TestBodyThatBreaksOffIsMalformed: nobody knows whether a second token would have come. The log
+// gets the cause, and the client does not.
+func TestBodyThatBreaksOffIsMalformed(t *testing.T) {
+	auth, _, token := newAuth(t, func(c *middleware.Config) { c.Form = true })
+	body := &brokenBody{Reader: strings.NewReader("access_token=" + token)}
+	r := httptest.NewRequest("POST", "/", nil)
+	r.Header.Set("Content-Type", formType)
+	r.Body = body
+	_, err := auth.AuthenticateRequest(r)
+	assert.ErrorIs(t, err, middleware.ErrMalformedCredentials)
+	assert.ErrorIs(t, err, errBroken)
+	recorder := httptest.NewRecorder()
+	auth.WriteError(recorder, r, err)
+	assert.Equal(t, 400, recorder.Code)
+	assert.Contains(t, recorder.Header().Get("WWW-Authenticate"), `error="invalid_request"`)
+	assert.NotContains(t, recorder.Header().Get("WWW-Authenticate")+recorder.Body.String(), "broke")
+}
+
+// TestFormIsLeftAsItWas: a body that somebody outside has read already, one that somebody reads
+// later, and none at all.
+func TestFormIsLeftAsItWas(t *testing.T) {
+	auth, account, token := newAuth(t, func(c *middleware.Config) { c.Form = true })
+	form := url.Values{"access_token": {token}}.Encode()
+	post := func(query, body string) *http.Request {
+		r := httptest.NewRequest("POST", "/"+query, strings.NewReader(body))
+		r.Header.Set("Content-Type", formType)
+		return r
+	}
+	parsed := post("", form)
+	require.NoError(t, parsed.ParseForm())
+	caller, err := auth.AuthenticateRequest(parsed)
+	require.NoError(t, err)
+	assert.Equal(t, account.ID, caller.AccountID)
+
+	parsed = post("?"+form, "a=1")
+	require.NoError(t, parsed.ParseForm())
+	_, err = auth.AuthenticateRequest(parsed)
+	assert.ErrorIs(t, err, middleware.ErrNoCredentials, "the query is no form, whoever has read it")
+
+	unread := post("", form)
+	body := &brokenBody{Reader: strings.NewReader("")}
+	unread.Body = struct {
+		io.Reader
+		io.Closer
+	}{unread.Body, body}
+	_, err = auth.AuthenticateRequest(unread)
+	require.NoError(t, err)
+	require.NoError(t, unread.Body.Close())
+	assert.True(t, body.closed, "it is the body of somebody outside")
+
+	none, err := http.NewRequestWithContext(t.Context(), "POST", "/", nil) // as code makes it that calls a handler
+	require.NoError(t, err)
+	none.Header.Set("Content-Type", formType)
+	_, err = auth.AuthenticateRequest(none)
+	assert.ErrorIs(t, err, middleware.ErrNoCredentials)
+}
+
+// TestTrustedOriginMayUseTheCookie: Config.CrossOrigin decides.
+func TestTrustedOriginMayUseTheCookie(t *testing.T) {
+	const app = "https://app.example.org"
+	protection := http.NewCrossOriginProtection()
+	require.NoError(t, protection.AddTrustedOrigin(app))
+	auth, _, token := newAuth(t, func(c *middleware.Config) { c.Cookie, c.CrossOrigin = "session", protection })
+	for origin, want := range map[string]error{app: nil, "https://evil.example.org": middleware.ErrCrossOrigin} {
+		r := httptest.NewRequest("POST", "/", nil)
+		r.Header.Set("Cookie", "session="+token)
+		r.Header.Set("Origin", origin)
+		_, err := auth.AuthenticateRequest(r)
+		assert.ErrorIs(t, err, want, origin)
 	}
 }

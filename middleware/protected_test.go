@@ -58,6 +58,7 @@ func TestCredentialsDecideTheAnswer(t *testing.T) {
 			"token in the query":    {"/protected?access_token=" + good.AccessToken, nil, 401, none},
 			"token in a cookie":     {"/protected", []string{"Cookie", "access_token=" + good.AccessToken}, 401, none},
 			"no token":              {"/protected", []string{"Authorization", "Bearer"}, 400, invalidRequest},
+			"tab after the space":   {"/protected", []string{"Authorization", "Bearer \t" + good.AccessToken}, 400, invalidRequest},
 			"tab":                   {"/protected", []string{"Authorization", "Bearer\t" + good.AccessToken}, 400, invalidRequest},
 			"comma":                 {"/protected", []string{"Authorization", "Bearer " + good.AccessToken + ", Basic YTpi"}, 400, invalidRequest},
 			"two words":             {"/protected", []string{"Authorization", "Bearer a b"}, 400, invalidRequest},
@@ -68,6 +69,7 @@ func TestCredentialsDecideTheAnswer(t *testing.T) {
 			"twice":                 {"/protected", []string{"Authorization", "Bearer " + good.AccessToken, "Authorization", "Bearer " + good.AccessToken}, 400, invalidRequest},
 			"two schemes":           {"/protected", []string{"Authorization", "Bearer " + good.AccessToken, "Authorization", "Basic YTpi"}, 400, invalidRequest},
 			"optional, malformed":   {"/optional", []string{"Authorization", "Bearer a b"}, 400, invalidRequest},
+			"every character":       {"/protected", []string{"Authorization", "Bearer azAZ09-._~+/="}, 401, invalidToken},
 			"no JWT":                {"/protected", []string{"Authorization", "Bearer abc"}, 401, invalidToken},
 			"longest":               {"/protected", []string{"Authorization", "Bearer " + strings.Repeat("a", 8192)}, 401, invalidToken},
 			"flipped":               {"/protected", []string{"Authorization", "Bearer " + good.AccessToken[:len(good.AccessToken)-8] + "AAAAAAAA"}, 401, invalidToken},
@@ -97,6 +99,8 @@ func TestCredentialsDecideTheAnswer(t *testing.T) {
 					return
 				}
 				assert.True(t, strings.HasPrefix(challenge, `Bearer realm="test"`), challenge)
+				assert.Equal(t, "application/json;charset=UTF-8", got.header.Get("Content-Type"))
+				assert.Empty(t, got.header.Get("Access-Control-Allow-Origin"), "CORS is for a middleware around this one")
 				members := got.json(t)
 				if test.code == none {
 					assert.Equal(t, `Bearer realm="test"`, challenge)
