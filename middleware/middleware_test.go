@@ -50,7 +50,8 @@ func TestHandlerFindsItsCaller(t *testing.T) {
 		assert.Equal(t, account.ID, middleware.MustAccountID(r.Context()))
 		assert.Equal(t, whole, middleware.MustAccount(r.Context()))
 		assert.Equal(t, session, middleware.MustFromContext(r.Context()).SessionID)
-	})).ServeHTTP(httptest.NewRecorder(), request(token))
+		assert.Equal(t, "outside", r.Context().Value(outsideKey{}), "what stood in the context is still there")
+	})).ServeHTTP(httptest.NewRecorder(), request(token).WithContext(context.WithValue(t.Context(), outsideKey{}, "outside")))
 	assert.True(t, ran)
 
 	_, found := middleware.AccountID(t.Context())
@@ -73,6 +74,9 @@ func TestHandlerFindsItsCaller(t *testing.T) {
 	}
 }
 
+// outsideKey is the key of a value that an outer middleware puts into the context.
+type outsideKey struct{}
+
 func TestCallerByHandPassesItsOwnWrappersOnly(t *testing.T) {
 	auth, account, _ := newAuth(t, nil)
 	other, _, _ := newAuth(t, nil)
@@ -88,6 +92,9 @@ func TestCallerByHandPassesItsOwnWrappersOnly(t *testing.T) {
 	_, found = middleware.Account(ctx)
 	assert.False(t, found)
 	assert.Panics(t, func() { middleware.MustAccount(ctx) })
+	expiry, found := middleware.Expiry(ctx)
+	assert.True(t, found, "there is a caller, though nobody knows when the token expires")
+	assert.Zero(t, expiry)
 
 	serve := func(ctx context.Context, protect func(http.Handler) http.Handler) int {
 		recorder := httptest.NewRecorder()
@@ -95,7 +102,12 @@ func TestCallerByHandPassesItsOwnWrappersOnly(t *testing.T) {
 		protect(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(recorder, r)
 		return recorder.Code
 	}
-	byHand, byAuth, byOther := middleware.NewContext(t.Context(), caller), auth.NewContext(t.Context(), caller), other.NewContext(t.Context(), caller)
+	byOther, byAuth := other.NewContext(t.Context(), caller), auth.NewContext(t.Context(), caller)
+	byHand := middleware.NewContext(t.Context(), caller) // which the calls before have not changed
+	unasked, _, _ := newAuth(t, func(c *middleware.Config) {
+		c.Accounts = finderFunc(func(context.Context, store.SessionRef) (*store.Account, error) { return nil, store.ErrNotFound })
+	})
+	nowhere := unasked.NewContext(t.Context(), &middleware.Caller{Account: &store.Account{ID: store.NewID()}})
 	for name, test := range map[string]struct {
 		ctx     context.Context
 		protect func(http.Handler) http.Handler
@@ -105,6 +117,7 @@ func TestCallerByHandPassesItsOwnWrappersOnly(t *testing.T) {
 		"its own, in the group":       {byAuth, auth.RequireGroup("editors"), 200},
 		"its own, not in the group":   {byAuth, auth.RequireGroup("admin"), 403},
 		"its own, without an account": {auth.NewContext(t.Context(), &middleware.Caller{AccountID: account.ID}), auth.RequireGroup("editors"), 403},
+		"its own, in no store":        {nowhere, unasked.RequireGroup("admin"), 403},
 		"its own, optional":           {byAuth, auth.Optional, 200},
 		"another's caller":            {byOther, auth.Require, 401},
 		"another's, in the group":     {byOther, auth.RequireGroup("editors"), 401},
@@ -112,6 +125,55 @@ func TestCallerByHandPassesItsOwnWrappersOnly(t *testing.T) {
 	} {
 		assert.Equal(t, test.want, serve(test.ctx, test.protect), name)
 	}
+	fresh, err := unasked.FreshAccount(nowhere)
+	require.NoError(t, err, "no store is asked about a caller by hand")
+	assert.Equal(t, middleware.MustAccount(nowhere), fresh)
+	assert.Panics(t, func() { _, _ = other.FreshAccount(byAuth) }, "it is none of its callers")
+}
+
+// TestAuthenticatedCallerStaysOne: code that cannot use a wrapper puts the caller into the context,
+// and the wrappers behind it do what they do for their own.
+func TestAuthenticatedCallerStaysOne(t *testing.T) {
+	var asked []store.SessionRef
+	auth, account, token := newAuth(t, func(c *middleware.Config) {
+		c.Query = true
+		c.Accounts = finderFunc(func(_ context.Context, ref store.SessionRef) (*store.Account, error) {
+			asked = append(asked, ref)
+			return &store.Account{ID: ref.AccountID}, nil
+		})
+	})
+	r := httptest.NewRequest("GET", "/?access_token="+token, nil)
+	caller, err := auth.AuthenticateRequest(r)
+	require.NoError(t, err)
+	r = r.WithContext(auth.NewContext(r.Context(), caller))
+	recorder := httptest.NewRecorder()
+	auth.Require(http.NotFoundHandler()).ServeHTTP(recorder, r)
+	assert.Equal(t, 404, recorder.Code)
+	assert.Equal(t, "private", recorder.Header().Get("Cache-Control"), "the token came from the query")
+	require.Len(t, asked, 1)
+	auth.RequireGroup("editors")(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), r)
+	require.Len(t, asked, 2, "it looks again before it refuses")
+	assert.Equal(t, asked[0], asked[1])
+	assert.Equal(t, account.ID, asked[1].AccountID)
+}
+
+// TestStoreIsAskedInTheContextOfTheRequest: so a caller who hangs up is waited for no longer, and
+// what stands in the context can be traced.
+func TestStoreIsAskedInTheContextOfTheRequest(t *testing.T) {
+	asked := 0
+	auth, _, token := newAuth(t, func(c *middleware.Config) {
+		c.Accounts = finderFunc(func(ctx context.Context, ref store.SessionRef) (*store.Account, error) {
+			asked++
+			assert.Equal(t, "outside", ctx.Value(outsideKey{}))
+			return &store.Account{ID: ref.AccountID}, nil
+		})
+	})
+	r := request(token).WithContext(context.WithValue(t.Context(), outsideKey{}, "outside"))
+	nobody := func(*store.Account) bool { return false }
+	auth.RequireFunc(nobody)(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), r)
+	_, err := auth.MayIntrospect(nobody)(r)
+	assert.NoError(t, err)
+	assert.Equal(t, 4, asked, "each looks twice")
 }
 
 // TestOptionalHidesTheCallerOfAnother: one of the staff is no user.
@@ -212,6 +274,11 @@ func TestLooksAgainBeforeRefusing(t *testing.T) {
 		assert.Equal(t, 401, refused.Status)
 	})).ServeHTTP(httptest.NewRecorder(), request(token))
 	finder.err = nil
+	auth.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		before := middleware.MustFromContext(r.Context())
+		auth.RequireFunc(inGroup)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(w, r)
+		assert.False(t, inGroup(before.Account), "the caller outside is as the wrapper outside has found it")
+	})).ServeHTTP(httptest.NewRecorder(), request(token))
 	finder.memory = []string{"g"}
 	fresh := finder.fresh
 	assert.Equal(t, 200, serve())
@@ -253,6 +320,12 @@ func TestAuthenticateReturnsTypedErrors(t *testing.T) {
 	var failure *middleware.Error
 	require.ErrorAs(t, err, &failure)
 	assert.Equal(t, 401, failure.Status)
+	var written *middleware.Error
+	again, _, _ := newAuth(t, func(c *middleware.Config) {
+		c.WriteError = func(_ http.ResponseWriter, _ *http.Request, err *middleware.Error) { written = err }
+	})
+	again.WriteError(httptest.NewRecorder(), request(""), failure)
+	assert.Same(t, failure, written, "what they returned is written as it is")
 
 	recorder := httptest.NewRecorder()
 	auth.WriteError(recorder, request(token), middleware.ErrNotAllowed)
@@ -393,7 +466,20 @@ func TestReuseIsReported(t *testing.T) {
 		}
 		assert.Len(t, told, 1)
 		assert.Contains(t, log.String(), "level=WARN msg=refresh_token_reused account_id="+account.ID.Hex()+" session_id=")
+		assert.Contains(t, log.String(), " reason=\""+store.ErrSuperseded.Error())
 	}
+
+	// Where accounts are cached, the fresh look may be the first to see it.
+	told = nil
+	auth, account, token := newAuth(t, func(c *middleware.Config) {
+		c.TokenReused = tell
+		c.Accounts = &memoryFinder{now: func() []string { return nil }, err: store.ErrSuperseded}
+	})
+	recorder := httptest.NewRecorder()
+	auth.RequireGroup("editors")(http.NotFoundHandler()).ServeHTTP(recorder, request(token))
+	assert.Equal(t, 401, recorder.Code)
+	require.Len(t, told, 1)
+	assert.Equal(t, account.ID, told[0].AccountID)
 }
 
 func TestErrorTextNamesStatusAndCause(t *testing.T) {
