@@ -142,6 +142,10 @@ func TestIntrospectionCacheAsksBeforeItRefuses(t *testing.T) {
 	assert.Equal(t, 401, statusOf(auth.Require, response.AccessToken))
 	assert.Equal(t, asked+1, a.asked.Load(), "a bad answer is not kept")
 
+	auth = a.resourceServer(t, func(c *middleware.IntrospectionConfig) {
+		c.CacheFor = time.Hour
+		c.Now = func() time.Time { return now }
+	})
 	late := a.issue(t, a.account.ID)
 	assert.Equal(t, 200, statusOf(auth.Require, late.AccessToken))
 	now = now.Add(16 * time.Minute)
@@ -181,6 +185,9 @@ func TestIntrospectionOutageIsNoBadToken(t *testing.T) {
 	}
 	assert.Equal(t, 401, statusOf(a.resourceServer(t, func(c *middleware.IntrospectionConfig) { c.Audience = "https://other" }).Require, good))
 	assert.Equal(t, 200, statusOf(a.resourceServer(t, func(c *middleware.IntrospectionConfig) { c.Audience = issuerURL }).Require, good))
+	silent := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, goodAnswer("")) })
+	a.broken.Store(&silent)
+	assert.Equal(t, 401, statusOf(a.resourceServer(t, func(c *middleware.IntrospectionConfig) { c.Audience = issuerURL }).Require, good), "it does not say for whom")
 }
 
 func noToken(context.Context) (string, error) { return "", errors.New("none") }
@@ -196,7 +203,7 @@ func TestIntrospectionConfigurationErrorsNameEachField(t *testing.T) {
 	}
 	for _, config := range []middleware.IntrospectionConfig{
 		{URL: "http://h", ClientID: "a"}, {URL: "http://h", ClientSecret: "a"}, {URL: "http://h", ClientID: "a", Token: noToken},
-		{URL: "http://h", ClientID: "a", ClientSecret: "b", Token: noToken},
+		{URL: "http://h", ClientID: "a", ClientSecret: "b", Token: noToken}, {URL: "http://a:b@h", ClientID: "a", ClientSecret: "b"},
 	} {
 		_, err := middleware.NewIntrospection(config)
 		assert.Error(t, err)
@@ -396,7 +403,11 @@ func TestIntrospectionSlowOldAnswerGivesNoGroup(t *testing.T) {
 // has a good caller refused nor keeps a bad one.
 func TestIntrospectionFreshAsksAboutTheCallersToken(t *testing.T) {
 	var bad atomic.Pointer[string]
+	var broken atomic.Bool
 	introspection := introspectionOf(t, time.Minute, func(token string) string {
+		if broken.Load() {
+			return "<html>"
+		}
 		switch gone := bad.Load(); {
 		case gone == nil:
 			return goodAnswer("")
@@ -416,8 +427,154 @@ func TestIntrospectionFreshAsksAboutTheCallersToken(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []string{"added"}, fresh.Groups)
 	bad.Store(&mine)
+	broken.Store(true)
+	_, err = introspection.FindBySessionFresh(t.Context(), ref, seen)
+	require.Error(t, err, "nobody knows more than before")
+	assert.False(t, store.Refused(err), "an outage is no refusal: %v", err)
+	broken.Store(false)
 	_, err = introspection.FindBySessionFresh(t.Context(), ref, seen)
 	assert.ErrorIs(t, err, store.ErrSessionEnded)
+	_, err = introspection.Verify(t.Context(), mine)
+	assert.ErrorIs(t, err, tokens.ErrInvalid, "what is known to be bad is not taken from memory")
+
+	_, err = introspection.FindBySession(t.Context(), store.SessionRef{AccountID: ref.AccountID, SessionID: "s", Generation: 1})
+	assert.ErrorIs(t, err, store.ErrUnavailable, "nobody has asked about it, so nobody knows that it is bad")
+}
+
+// TestIntrospectionWithoutACacheAsksOnce: an answer of this very request needs no second one.
+func TestIntrospectionWithoutACacheAsksOnce(t *testing.T) {
+	a := newAuthority(t)
+	auth := a.resourceServer(t, nil)
+	assert.Equal(t, 403, statusOf(auth.RequireGroup("g"), a.issue(t, a.account.ID).AccessToken))
+	assert.Equal(t, int64(1), a.asked.Load())
+}
+
+// TestIntrospectionCacheCountsFromTheQuestion: the answer may be as old as the question, and a clock
+// that was set back does not make it younger.
+func TestIntrospectionCacheCountsFromTheQuestion(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	var questions int
+	introspection, err := middleware.NewIntrospection(middleware.IntrospectionConfig{
+		URL: "http://issuer", ClientID: "a", ClientSecret: "b", CacheFor: time.Minute, Now: func() time.Time { return now },
+		Client: &http.Client{Transport: issuerFunc(func(string) string {
+			questions++
+			now = now.Add(59 * time.Second)
+			return goodAnswer("")
+		})},
+	})
+	require.NoError(t, err)
+	verified(t, introspection, "token")
+	verified(t, introspection, "token")
+	assert.Equal(t, 1, questions)
+	now = now.Add(time.Second)
+	verified(t, introspection, "token")
+	assert.Equal(t, 2, questions)
+	now = now.Add(-time.Hour)
+	verified(t, introspection, "token")
+	assert.Equal(t, 3, questions)
+}
+
+// transportFunc is a transport without a network.
+type transportFunc func(*http.Request) (*http.Response, error)
+
+func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestIntrospectionQuestion: what the issuer is asked (RFC 7662 section 2.1, RFC 6749 section 2.3.1).
+func TestIntrospectionQuestion(t *testing.T) {
+	ctx := context.WithValue(t.Context(), outsideKey{}, "outside")
+	for name, test := range map[string]struct {
+		config        middleware.IntrospectionConfig
+		authorization string
+	}{
+		"client secret": {middleware.IntrospectionConfig{ClientID: "a:%41", ClientSecret: "b+c d"}, "a%3A%2541:b%2Bc+d"},
+		"bearer": {middleware.IntrospectionConfig{Token: func(ctx context.Context) (string, error) {
+			assert.Equal(t, "outside", ctx.Value(outsideKey{}))
+			return "own", nil
+		}}, "Bearer own"},
+	} {
+		for _, status := range []int{200, 500} {
+			body := &brokenBody{Reader: strings.NewReader("")}
+			config := test.config
+			config.URL = "http://issuer/introspect"
+			config.Client = &http.Client{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
+				assert.Equal(t, "POST", r.Method, name)
+				assert.Equal(t, config.URL, r.URL.String(), name)
+				assert.Equal(t, formType, r.Header.Get("Content-Type"), name)
+				assert.Equal(t, "application/json", r.Header.Get("Accept"), name)
+				assert.Equal(t, "outside", r.Context().Value(outsideKey{}), name)
+				authorization := r.Header.Get("Authorization")
+				if id, secret, isBasic := r.BasicAuth(); isBasic {
+					authorization = id + ":" + secret
+				}
+				assert.Equal(t, test.authorization, authorization, name)
+				assert.NoError(t, r.ParseForm(), name)
+				assert.Equal(t, url.Values{"token": {"abc"}, "token_type_hint": {"access_token"}}, r.PostForm, name)
+				return &http.Response{StatusCode: status, Header: http.Header{}, Body: struct {
+					io.Reader
+					io.Closer
+				}{strings.NewReader(goodAnswer("")), body}}, nil
+			})}
+			introspection, err := middleware.NewIntrospection(config)
+			require.NoError(t, err)
+			_, err = introspection.Verify(ctx, "abc")
+			assert.Equal(t, status == 200, err == nil, "%s: %v", name, err)
+			assert.True(t, body.closed, "%s: else the connection is lost", name)
+		}
+	}
+}
+
+// TestIntrospectionAnswerIsPassedOn: each member of it, and the groups in order, so that
+// Account.InGroup finds them.
+func TestIntrospectionAnswerIsPassedOn(t *testing.T) {
+	const id = "65f0c0ffee65f0c0ffee0001"
+	answer := `{"active":true,"sub":"` + id + `","sid":"s","client_id":"app","jti":"j","iss":"https://i","aud":["api","b"],
+		"iat":1700000000,"exp":4102444800,"username":"ada","groups":["b","a","c"]}`
+	introspection := introspectionOf(t, 0, func(string) string { return answer })
+	access, err := introspection.Verify(t.Context(), "abc")
+	require.NoError(t, err)
+	assert.Equal(t, tokens.Claims{
+		Subject: id, ClientID: "app", SessionID: "s", Generation: access.Generation, ID: "j", Issuer: "https://i", Audience: []string{"api", "b"},
+		IssuedAt: time.Unix(1700000000, 0).UTC(), Expiry: time.Unix(4102444800, 0).UTC(),
+	}, access.Claims)
+	caller, err := introspect(t, answer)
+	require.NoError(t, err)
+	assert.Equal(t, "ada", caller.Account.Name)
+	for _, group := range []string{"a", "b", "c"} {
+		assert.True(t, caller.Account.InGroup(group), group)
+	}
+	_, err = introspect(t, strings.Replace(answer, "ada", strings.Repeat("a", 64<<10), 1))
+	assert.Error(t, err, "an answer has an end")
+}
+
+// TestIntrospectionRedirects: the last place decides, not the first, and a port that is left out is one.
+func TestIntrospectionRedirects(t *testing.T) {
+	for _, test := range []struct {
+		path     []string
+		followed bool
+	}{
+		{[]string{"http://a/", "http://a/x", "http://a/y"}, true},
+		{[]string{"http://a/", "https://a/", "https://a/x"}, true},
+		{[]string{"https://a/", "http://a/"}, false},
+		{[]string{"https://a:8443/", "http://a:8443/"}, false},
+		{[]string{"http://a/", "https://a/", "http://a/"}, false},
+		{[]string{"http://a/", "https://b/"}, false},
+		{[]string{"http://A/", "http://a/"}, true},
+	} {
+		next := 0
+		introspection, err := middleware.NewIntrospection(middleware.IntrospectionConfig{
+			URL: test.path[0], ClientID: "a", ClientSecret: "b",
+			Client: &http.Client{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
+				if next++; next == len(test.path) {
+					return answering(goodAnswer("")).RoundTrip(r)
+				}
+				header := http.Header{"Location": {test.path[next]}}
+				return &http.Response{StatusCode: http.StatusTemporaryRedirect, Header: header, Body: http.NoBody}, nil
+			})},
+		})
+		require.NoError(t, err)
+		_, err = introspection.Verify(t.Context(), "abc")
+		assert.Equal(t, test.followed, err == nil, "%v: %v", test.path, err)
+	}
 }
 
 // TestIntrospectionWithTheAccountsOfTheIssuer: a service can ask the issuer about
