@@ -149,20 +149,31 @@ func TestHooksChangeEachConfiguration(t *testing.T) {
 
 // TestReuseSeenByTheMiddlewareIsAnEvent: the events of all parts go the same way.
 func TestReuseSeenByTheMiddlewareIsAnEvent(t *testing.T) {
-	kit := middlewaretest.New(t, middlewaretest.Config{})
-	first := kit.Token(kit.Account("ada"))
-	refresh := func() *grant.Response {
-		response, err := kit.Server.Refresh(t.Context(), grant.RefreshRequest{RefreshToken: first.RefreshToken})
-		require.NoError(t, err)
-		return response
+	var own []grant.EventType
+	for _, config := range []middlewaretest.Config{{}, {Grant: func(c *grant.Config) {
+		c.Event = func(_ context.Context, event grant.Event) { own = append(own, event.Type) }
+	}}} {
+		kit := middlewaretest.New(t, config)
+		first := kit.Token(kit.Account("ada"))
+		refresh := func() *grant.Response {
+			response, err := kit.Server.Refresh(t.Context(), grant.RefreshRequest{RefreshToken: first.RefreshToken})
+			require.NoError(t, err)
+			return response
+		}
+		lost := refresh()
+		kit.Sleep(time.Minute)
+		refresh()
+		kit.TakeEvents()
+		own = nil
+		_, err := kit.Auth.Authenticate(t.Context(), lost.AccessToken)
+		assert.ErrorIs(t, err, store.ErrSuperseded)
+		want := []grant.EventType{grant.EventRefreshTokenReused}
+		if config.Grant != nil {
+			assert.Equal(t, want, own)
+			want = nil
+		}
+		assert.Equal(t, want, kit.TakeEvents())
 	}
-	lost := refresh()
-	kit.Sleep(time.Minute)
-	refresh()
-	kit.TakeEvents()
-	_, err := kit.Auth.Authenticate(t.Context(), lost.AccessToken)
-	assert.ErrorIs(t, err, store.ErrSuperseded)
-	assert.Equal(t, []grant.EventType{grant.EventRefreshTokenReused}, kit.TakeEvents())
 }
 
 func TestGroupIntrospectMayIntrospect(t *testing.T) {
