@@ -20,7 +20,6 @@ func (h *Handlers) backup(w http.ResponseWriter, r *http.Request) error {
 	header := w.Header()
 	if !r.ProtoAtLeast(1, 1) { // its answers end with the connection: a part would look like the whole
 		header.Set("Upgrade", "HTTP/1.1") // RFC 9110 section 15.5.22
-		header.Set("Connection", "Upgrade")
 		return &grant.Problem{
 			Type: grant.ProblemRefusedRequest, Title: "HTTP/1.0 cannot tell a part of a backup from the whole", Status: http.StatusUpgradeRequired,
 			Detail: "use HTTP/1.1, or set up the proxy to use it",
