@@ -94,7 +94,9 @@ func TestClientsMustAuthenticate(t *testing.T) {
 		got := revoke("token="+last.AccessToken, basic("web", secret)...)
 		assert.Equal(t, 400, got.status)
 		assert.Equal(t, "invalid_grant", got.json(t)["error"])
-		assert.Equal(t, 401, revoke("token="+last.AccessToken+"&client_id=who").status)
+		for _, nobody := range []string{"&client_id=who", "&client_id=web", "&client_id=web&client_secret=x", "&client_id=app&client_secret=x", ""} {
+			assert.Equal(t, 401, revoke("token="+last.AccessToken+nobody).status, nobody)
+		}
 		assert.Equal(t, 200, k.get("/protected", last.AccessToken).status)
 		assert.Equal(t, 200, revoke("token=garbage&client_id=app").status)
 		assert.Equal(t, 200, revoke("token="+last.AccessToken+"&client_id=app").status)
@@ -189,6 +191,13 @@ func TestIntrospectionNeedsCredentials(t *testing.T) {
 			}
 		})
 	}
+	closed, _ := newServer(t, memstore.New(), func(c *grant.Config) { c.MayIntrospect = nil })
+	recorder := httptest.NewRecorder()
+	request := httptest.NewRequest("POST", "/introspect", strings.NewReader("token=x")) // somebody has mounted it all the same
+	request.Header.Set("Content-Type", formType)
+	closed.IntrospectionHandler().ServeHTTP(recorder, request)
+	assert.Equal(t, 401, recorder.Code)
+	assert.Contains(t, recorder.Header().Get("WWW-Authenticate"), basic)
 	k := newKit(t, middlewaretest.Config{Grant: func(c *grant.Config) { c.Clients, c.MayIntrospect = brokenClients{}, nil }})
 	got := k.post("/introspect", "token=x&client_id=api&client_secret=x")
 	assert.Equal(t, 503, got.status)

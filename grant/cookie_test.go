@@ -239,6 +239,28 @@ func TestTwoTabsRefreshAtOnce(t *testing.T) {
 	})
 }
 
+// TestEmptyCookieIsNone: a browser may keep one that was cleared in another way.
+func TestEmptyCookieIsNone(t *testing.T) {
+	b := newBrowser(t, nil, browserConfigs(t, grant.RefreshCookie{})["unregistered"])
+	b.logInPage()
+	assert.Equal(t, 200, b.token(refreshNow, "Cookie", cookieName+"=; "+cookieName+"="+b.stored()).status)
+	got := b.token(refreshNow, "Cookie", cookieName+"=")
+	assert.Equal(t, []any{400, "there is no cookie with a refresh token"}, []any{got.status, got.json(t)["error_description"]})
+}
+
+// TestCookieOfASessionThatEndsIsNoSessionCookie: without Max-Age it would last as long as the
+// browser runs.
+func TestCookieOfASessionThatEndsIsNoSessionCookie(t *testing.T) {
+	clients, err := grant.NewClients(grant.Client{ID: "app", SessionTTL: time.Hour + 200*time.Millisecond, RefreshCookie: &grant.RefreshCookie{}})
+	require.NoError(t, err)
+	b := newBrowser(t, nil, func(c *grant.Config) { c.Clients = clients })
+	b.logInPage()
+	b.Sleep(time.Hour - 100*time.Millisecond)
+	got := b.fetch("POST", "/token", refreshNow)
+	require.Equal(t, 200, got.status, got.body)
+	assert.Equal(t, 1, setCookie(t, got).MaxAge)
+}
+
 func TestLostReplyLeavesOldCookie(t *testing.T) {
 	b := newBrowser(t, nil, browserConfigs(t, grant.RefreshCookie{})["unregistered"])
 	b.logInPage()

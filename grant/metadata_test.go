@@ -1,7 +1,9 @@
 package grant_test
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -88,6 +90,21 @@ func TestOnlyPublicKeysArePublished(t *testing.T) {
 		assert.Contains(t, got.header.Get("Cache-Control"), "public, max-age=")
 		assert.Equal(t, 304, k.send("GET", path, "", "If-None-Match", got.header.Get("ETag")).status)
 		assert.Equal(t, 200, k.send("HEAD", path, "").status)
-		assert.Equal(t, 405, k.send("POST", path, "").status)
+		got = k.send("POST", path, "")
+		assert.Equal(t, 405, got.status)
+		assert.Equal(t, "GET, HEAD", got.header.Get("Allow"))
 	}
+
+	// A retired key that has reached its end, by the clock of the server, verifies nothing.
+	text, err := public.PrivateJWK()
+	require.NoError(t, err)
+	until := `{"oauthsv_state":"retired","oauthsv_verify_until":"` + k.Now().Add(time.Hour).Format(time.RFC3339) + `",`
+	retired, err := tokens.ParseKeys([]byte(until + strings.TrimPrefix(string(text), "{")))
+	require.NoError(t, err)
+	require.NoError(t, k.Issuer.Keys().Replace(k.Issuer.Keys().Active(), retired[0]))
+	assert.Len(t, k.send("GET", jwks, "").json(t)["keys"], 1)
+	assert.Contains(t, k.send("GET", metadata, "").body, "jwks_uri")
+	k.Sleep(time.Hour)
+	assert.JSONEq(t, `{"keys":[]}`, k.send("GET", jwks, "").body)
+	assert.NotContains(t, k.send("GET", metadata, "").body, "jwks_uri")
 }
