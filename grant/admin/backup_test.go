@@ -208,6 +208,19 @@ func TestBackupOverHTTP10(t *testing.T) {
 	assert.Empty(t, k.takeEvents())
 }
 
+// TestBackupThroughAnotherWriter: a middleware may hand on a writer that knows no deadlines.
+func TestBackupThroughAnotherWriter(t *testing.T) {
+	k := newKit(t, middlewaretest.Config{}, admin.Config{Backup: writerTo(func(w io.Writer) (int64, error) {
+		n, err := io.WriteString(w, "whole")
+		return int64(n), err
+	})})
+	recorder := httptest.NewRecorder()
+	r := httptest.NewRequest("GET", "/admin/backup", nil)
+	r.Header.Set("Authorization", "Bearer "+k.token)
+	k.web.Config.Handler.ServeHTTP(recorder, r)
+	assert.Equal(t, []any{200, "whole"}, []any{recorder.Code, recorder.Body.String()})
+}
+
 // TestSlowBackupIsNotCut has a server that gives an answer less time than the copy takes.
 func TestSlowBackupIsNotCut(t *testing.T) {
 	const writeTimeout = 20 * time.Millisecond

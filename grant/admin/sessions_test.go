@@ -2,6 +2,8 @@ package admin_test
 
 import (
 	"context"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -105,11 +107,11 @@ func TestTokensForAnAccount(t *testing.T) {
 
 			sessions := k.find(service).Sessions
 			session := sessions[len(sessions)-1]
-			assert.Equal(t, r.client, session.ClientID)
+			assert.Equal(t, []any{r.client, "127.0.0.1", userAgent}, []any{session.ClientID, session.Address, session.UserAgent}, "who asked for it")
 			events := k.takeEvents()
 			require.Len(t, events, 2)
 			assert.Equal(t, grant.EventSessionIssued, events[0].Type)
-			assert.Equal(t, r.client, events[0].ClientID)
+			assert.Equal(t, grant.Origin{ClientID: r.client, Address: "127.0.0.1", UserAgent: userAgent}, events[0].Origin)
 			k.assertEvent(events[1], grant.EventTokensIssued, service, "client "+r.client)
 			assert.Equal(t, session.ID, events[1].SessionID)
 			_, err := k.Server.Refresh(t.Context(), grant.RefreshRequest{RefreshToken: refresh, Origin: grant.Origin{ClientID: r.client}})
@@ -117,6 +119,16 @@ func TestTokensForAnAccount(t *testing.T) {
 			k.takeEvents()
 		}
 		k.assertProblem(k.call("POST", path(account)+"/tokens", object{"client_id": 1}), 400, grant.ProblemMalformed, "")
+		chunked, err := http.NewRequestWithContext(t.Context(), "POST", k.web.URL+path(account)+"/tokens", io.MultiReader(strings.NewReader(`{"client_id":"chunked"}`)))
+		require.NoError(t, err)
+		chunked.Header = http.Header{"Authorization": {"Bearer " + k.token}, "Content-Type": {jsonType}}
+		response, err := http.DefaultTransport.RoundTrip(chunked)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		assert.Equal(t, 200, response.StatusCode)
+		sessions := k.find(service).Sessions
+		assert.Equal(t, "chunked", sessions[len(sessions)-1].ClientID, "a body of a length that is not announced is read too")
+		k.takeEvents()
 
 		require.NoError(t, k.Accounts.Disable(t.Context(), service))
 		k.assertProblem(k.call("POST", path(account)+"/tokens", object{}), 409, grant.ProblemDisabled, "")

@@ -65,10 +65,14 @@ func TestPasswordReset(t *testing.T) {
 func TestPasswordChangeAnswersWithTokens(t *testing.T) {
 	mongotest.EachStore(t, func(t *testing.T, backend store.Backend) {
 		k := newKit(t, middlewaretest.Config{Backend: backend})
-		token := k.bearer(k.account)
+		tokens, err := k.Server.Issue(t.Context(), k.account.ID, grant.Origin{ClientID: "app"})
+		require.NoError(t, err)
+		token := tokens.AccessToken
+		k.takeEvents()
 		body := object{"current_password": "wrong", "new_password": newPassword}
 		k.assertProblem(k.call("PUT", "/me/password", token, body), 403, grant.ProblemWrongPassword, "current_password")
-		assert.Equal(t, "default", k.onlyEvent(grant.EventPasswordCheckFailed, k.account.ID).ClientID)
+		failed := k.onlyEvent(grant.EventPasswordCheckFailed, k.account.ID)
+		assert.Equal(t, []any{"app", "wrong password"}, []any{failed.ClientID, failed.Reason})
 		body["current_password"] = password
 		got := k.call("PUT", "/me/password", token, body)
 		require.Equal(t, 200, got.status, got.body)
@@ -83,7 +87,7 @@ func TestPasswordChangeAnswersWithTokens(t *testing.T) {
 		sessions := k.call("GET", "/me/sessions", fresh, nil).json(t)["sessions"].([]any)
 		require.Len(t, sessions, 1)
 		session := sessions[0].(map[string]any)
-		assert.Equal(t, []any{true, "127.0.0.1", "default"}, []any{session["current"], session["address"], session["client_id"]})
+		assert.Equal(t, []any{true, "127.0.0.1", "app"}, []any{session["current"], session["address"], session["client_id"]})
 	})
 }
 
@@ -166,6 +170,9 @@ func TestSessionsEnd(t *testing.T) {
 	assert.Equal(t, second.SessionID, k.onlyEvent(grant.EventSessionRevoked, k.account.ID).SessionID)
 	for _, id := range []string{second.SessionID, stranger.SessionID, "x"} {
 		k.assertProblem(k.call("DELETE", "/me/sessions/"+id, token, nil), 404, grant.ProblemNotFound, "")
+	}
+	for _, wrong := range []string{"others=false", "others=", "others=true&others=true", "others=true&others=false"} {
+		k.assertProblem(k.call("DELETE", "/me/sessions?"+wrong, token, nil), 400, grant.ProblemMalformed, "others")
 	}
 	assert.Equal(t, 204, k.call("DELETE", "/me/sessions?others=true", token, nil).status)
 	k.onlyEvent(grant.EventSessionRevoked, k.account.ID)

@@ -207,6 +207,7 @@ func TestMailsOfOneClientAreLimited(t *testing.T) {
 	require.Equal(t, 202, k.call("POST", "/password-reset", "", object{"email": "ada@example.org"}).status)
 	require.Equal(t, 202, k.call("POST", "/accounts", "", object{"name": "x", "email": "x@example.org"}).status)
 	k.assertProblem(k.call("POST", "/password-reset", "", object{"email": "y@example.org"}), 429, grant.ProblemThrottled, "")
+	k.assertProblem(k.call("PUT", "/me/email", k.bearer(k.account), object{"email": "z@example.org", "current_password": password}), 429, grant.ProblemThrottled, "")
 	k.Sleep(time.Hour)
 	assert.Equal(t, 202, k.call("POST", "/password-reset", "", object{"email": "y@example.org"}).status)
 }
