@@ -140,6 +140,16 @@ func TestPublicClientMayNotIntrospect(t *testing.T) {
 	}
 }
 
+// TestClientWithoutAnIDIsNotEveryClient: a registry may have one for requests that name none.
+func TestClientWithoutAnIDIsNotEveryClient(t *testing.T) {
+	k := newKit(t, middlewaretest.Config{Grant: func(c *grant.Config) { c.Clients = ownRegistry{"": {}, "app": {ID: "app"}} }})
+	ofApp := k.mustToken(passwordForm + "&client_id=app").RefreshToken
+	got := k.refresh(ofApp)
+	assert.Equal(t, []any{400, "invalid_grant"}, []any{got.status, got.json(t)["error"]})
+	assert.Equal(t, 200, k.token(refreshForm(ofApp)+"&client_id=app").status)
+	assert.Equal(t, 200, k.refresh(k.login().RefreshToken).status)
+}
+
 // TestIntrospectionNeedsCredentials: of a client or of a caller with an access token. A refusal
 // says which kinds there are (RFC 9110 section 15.5.2).
 func TestIntrospectionNeedsCredentials(t *testing.T) {

@@ -2,6 +2,7 @@ package grant_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -79,7 +80,6 @@ func TestEventsAreClean(t *testing.T) {
 func TestEventsOfASession(t *testing.T) {
 	var events []grant.Event
 	k := newKit(t, middlewaretest.Config{
-		Store: func(c *store.Config) { c.MaxSessions = 2 },
 		Grant: func(c *grant.Config) {
 			c.Event = func(_ context.Context, event grant.Event) { events = append(events, event) }
 			c.ClientAddress = func(*http.Request) string { return "192.0.2.1" }
@@ -117,19 +117,33 @@ func TestEventsOfASession(t *testing.T) {
 	require.Equal(t, 200, post("/revoke", "token="+refresh).status)
 	only(grant.EventSessionRevoked, session)
 
-	var sessions []string
-	for range 4 { // the last two end the first two
-		_, session := login()
-		sessions = append(sessions, session)
+}
+
+// TestEachEvictionIsAnEvent: more than one session ends where MaxSessions was lowered.
+func TestEachEvictionIsAnEvent(t *testing.T) {
+	backend := memstore.New()
+	k := newKit(t, middlewaretest.Config{Backend: backend})
+	var want []string
+	for range 3 {
+		want = append(want, k.Token(k.account).SessionID)
 	}
 	var evicted []string
-	for _, event := range events {
-		assert.Equal(t, grant.Origin{ClientID: "app", Address: "192.0.2.1", UserAgent: "curl"}, event.Origin, event.Type)
-		if event.Type == grant.EventSessionEvicted {
-			evicted = append(evicted, event.SessionID)
-		}
-	}
-	assert.Equal(t, sessions[:2], evicted)
+	lowered := middlewaretest.New(t, middlewaretest.Config{
+		Backend: backend,
+		Store:   func(c *store.Config) { c.MaxSessions = 1 },
+		Grant: func(c *grant.Config) {
+			c.Event = func(_ context.Context, event grant.Event) {
+				if event.Type == grant.EventSessionEvicted {
+					evicted = append(evicted, event.SessionID)
+					assert.Equal(t, k.account.ID, event.AccountID)
+					assert.Equal(t, grant.Origin{ClientID: "app", Address: "192.0.2.1"}, event.Origin)
+				}
+			}
+		},
+	})
+	_, err := lowered.Server.Issue(t.Context(), k.account.ID, grant.Origin{ClientID: "app", Address: "192.0.2.1"})
+	require.NoError(t, err)
+	assert.Equal(t, want, evicted)
 }
 
 // TestReuseSeenElsewhereHasItsTime: a process without a Server has no clock of one.
@@ -174,4 +188,49 @@ func TestFailedLoginSaysWhy(t *testing.T) {
 		assert.Equal(t, []any{test.kind, test.account}, []any{events[0].Type, events[0].AccountID}, test.username)
 		assert.Contains(t, events[0].Reason, test.reason)
 	}
+}
+
+// TestFailedRefreshSaysWhoseItWas: as far as the token is known to be genuine.
+func TestFailedRefreshSaysWhoseItWas(t *testing.T) {
+	var events []grant.Event
+	k := newKit(t, middlewaretest.Config{Grant: func(c *grant.Config) {
+		c.Event = func(_ context.Context, event grant.Event) { events = append(events, event) }
+	}})
+	ended, err := k.Server.Issue(t.Context(), k.account.ID, grant.Origin{ClientID: "app"})
+	require.NoError(t, err)
+	alive, err := k.Server.Issue(t.Context(), k.account.ID, grant.Origin{ClientID: "app"})
+	require.NoError(t, err)
+	require.NoError(t, k.Accounts.EndSession(t.Context(), k.account.ID, ended.SessionID))
+	for name, test := range map[string]struct {
+		token, client string
+		want          grant.Event
+	}{
+		"garbage":        {"x", "app", grant.Event{Reason: "tokens: malformed token: it does not have three segments"}},
+		"another client": {alive.RefreshToken, "other", grant.Event{SessionID: alive.SessionID, Reason: "grant: the token was issued to another client"}},
+		"ended":          {ended.RefreshToken, "", grant.Event{AccountID: k.account.ID, SessionID: ended.SessionID, Reason: store.ErrSessionEnded.Error()}},
+	} {
+		events = nil
+		_, err := k.Server.Refresh(t.Context(), grant.RefreshRequest{RefreshToken: test.token, Origin: grant.Origin{ClientID: test.client, UserAgent: "curl"}})
+		require.Error(t, err, name)
+		test.want.Type, test.want.Time = grant.EventRefreshFailed, k.Now()
+		test.want.Origin = grant.Origin{ClientID: cmp.Or(test.client, "app"), UserAgent: "curl"}
+		assert.Equal(t, []grant.Event{test.want}, events, name)
+	}
+}
+
+// TestRefusedLoginSaysWhere: the password was right, so an operator may want to know.
+func TestRefusedLoginSaysWhere(t *testing.T) {
+	var events []grant.Event
+	k := newKit(t, middlewaretest.Config{Grant: func(c *grant.Config) {
+		c.Event = func(_ context.Context, event grant.Event) { events = append(events, event) }
+		c.Approve = func(context.Context, *store.Account, grant.PasswordRequest) error {
+			return &grant.Error{Code: "mfa_required"}
+		}
+	}})
+	origin := grant.Origin{ClientID: "app", Address: "192.0.2.1", UserAgent: "curl"}
+	_, err := k.Server.Password(t.Context(), grant.PasswordRequest{Username: "ada", Password: middlewaretest.Password, Origin: origin})
+	require.Error(t, err)
+	assert.Equal(t, []grant.Event{{
+		Type: grant.EventLoginRefused, Time: k.Now(), AccountID: k.account.ID, Origin: origin, Reason: "mfa_required",
+	}}, events)
 }

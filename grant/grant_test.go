@@ -146,7 +146,7 @@ func TestOutagesAreLogged(t *testing.T) {
 	})
 	own := server.Problems(func(http.ResponseWriter, *http.Request) error { return outage })
 	for path, handler := range map[string]http.Handler{"/revoke": server.RevocationHandler(), "/introspect": server.IntrospectionHandler(), "/own": own} {
-		request := httptest.NewRequest("POST", path, strings.NewReader("token=x&client_id=app"))
+		request := httptest.NewRequest("POST", path+"?key=hunter2", strings.NewReader("token=x&client_id=app"))
 		request.Header.Set("Content-Type", formType)
 		recorder := httptest.NewRecorder()
 		handler.ServeHTTP(recorder, request)
@@ -155,6 +155,7 @@ func TestOutagesAreLogged(t *testing.T) {
 		assert.Contains(t, log.String(), "level=WARN")
 		assert.Contains(t, log.String(), "path="+path)
 		assert.Contains(t, log.String(), outage.Error())
+		assert.NotContains(t, log.String(), "hunter2", "a query may hold a secret")
 		log.Reset()
 	}
 	outage = tokens.ErrExpired

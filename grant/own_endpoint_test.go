@@ -116,6 +116,7 @@ func TestWriteErrorAnswersAnyError(t *testing.T) {
 	}{
 		{&grant.Error{Code: "invalid_request", Description: "x", Status: 413}, 413, "invalid_request"},
 		{&grant.Error{Code: "mfa_required"}, 400, "mfa_required"},
+		{&grant.Error{Code: "mfa_required", Description: "\xff"}, 400, "invalid_request"},
 		{errors.Join(errors.New("x"), &grant.Error{Code: "mfa_required", Status: 403}), 403, "mfa_required"},
 		{store.ErrCredentials, 400, "invalid_grant"},
 		{store.ErrUnavailable, 503, "temporarily_unavailable"},

@@ -7,11 +7,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/oauthsv/oauthsv/grant"
+	"github.com/oauthsv/oauthsv/middleware/middlewaretest"
 	"github.com/oauthsv/oauthsv/store"
 	"github.com/oauthsv/oauthsv/store/memstore"
 )
@@ -32,6 +34,49 @@ func TestSecondFactorCanBeThrottled(t *testing.T) {
 		statuses[recorder.Code]++
 	}
 	assert.Equal(t, map[int]int{403: 10, 429: 20}, statuses)
+}
+
+// TestRefusalThatCannotBeCountedIsAnOutage: else a second factor could be guessed while the store
+// cannot be written.
+func TestRefusalThatCannotBeCountedIsAnOutage(t *testing.T) {
+	backend := &uncountable{Backend: memstore.New()}
+	server, _ := newServer(t, backend, func(c *grant.Config) {
+		c.Approve = func(context.Context, *store.Account, grant.PasswordRequest) error {
+			backend.down = true
+			return &grant.Error{Code: "wrong_code", Err: store.ErrCredentials}
+		}
+	})
+	_, err := server.Password(t.Context(), grant.PasswordRequest{Username: "ada", Password: middlewaretest.Password})
+	var failure *grant.Error
+	require.ErrorAs(t, err, &failure)
+	assert.Equal(t, []any{503, grant.CodeTemporarilyUnavailable}, []any{failure.Status, failure.Code})
+}
+
+// uncountable is a store that writes no counter while down is set.
+type uncountable struct {
+	store.Backend
+	down bool
+}
+
+func (b *uncountable) UpdateRecord(ctx context.Context, key string, now time.Time, change func(*store.Record) error) error {
+	if b.down {
+		return store.ErrUnavailable
+	}
+	return b.Backend.UpdateRecord(ctx, key, now, change)
+}
+
+// TestFailedLoginsCountByAddress: an address that has failed too often waits, and others do not.
+func TestFailedLoginsCountByAddress(t *testing.T) {
+	var address string
+	k := newKit(t, middlewaretest.Config{
+		Store: func(c *store.Config) { c.Throttle.AddressFailures = 1 },
+		Grant: func(c *grant.Config) { c.ClientAddress = func(*http.Request) string { return address } },
+	})
+	address = "192.0.2.1"
+	assert.Equal(t, 400, k.token("grant_type=password&password=wrong&username=nobody").status)
+	assert.Equal(t, 429, k.token(passwordForm).status)
+	address = "192.0.2.2"
+	assert.Equal(t, 200, k.token(passwordForm).status)
 }
 
 // TestTooManyFailedLogins: the answer is the same whether an account has the name or

@@ -328,3 +328,17 @@ func TestConfiguration(t *testing.T) {
 		assert.NotContains(t, endpoint.Path, "/accounts")
 	}
 }
+
+// TestConfirmationsAreLimitedByAddress: a new password is hashed as that of a login is, so an address
+// that has to wait there has to wait here.
+func TestConfirmationsAreLimitedByAddress(t *testing.T) {
+	k := newKit(t, middlewaretest.Config{Store: func(c *store.Config) { c.Throttle.AddressFailures = 1 }})
+	require.Equal(t, 202, k.call("POST", "/accounts", "", object{"name": "grace", "email": "grace@example.org"}).status)
+	registration := k.code(t, store.MailRegistration)
+	require.Equal(t, 202, k.call("POST", "/password-reset", "", object{"email": "ada@example.org"}).status)
+	reset := k.code(t, store.MailPasswordReset)
+	require.Equal(t, 400, k.logIn("nobody", "wrong"))
+	for path, code := range map[string]string{"/accounts/confirm": registration, "/password-reset/confirm": reset} {
+		k.assertProblem(k.call("POST", path, "", object{"code": code, "password": newPassword}), 429, grant.ProblemThrottled, "")
+	}
+}
