@@ -218,6 +218,67 @@ func TestVerifyBiggerHash(t *testing.T) {
 	all.Wait()
 }
 
+// TestBiggerHashIsGivenUp: the caller who waits for the larger part has given back the smaller one,
+// and gives back no more.
+func TestBiggerHashIsGivenUp(t *testing.T) {
+	big := newHasher(t, password.Config{Memory: 64, Iterations: 1})
+	hash, err := big.Hash(t.Context(), "correct horse")
+	require.NoError(t, err)
+	before := runtime.GOMAXPROCS(3) // two turns at once
+	small := newHasher(t, password.Config{Memory: 8, Iterations: 1, MaxMemory: 64, Budget: 64})
+	runtime.GOMAXPROCS(before)
+	arrived, leave, done := make(chan struct{}), make(chan struct{}), make(chan error)
+	go func() {
+		_, _, err := small.Verify(t.Context(), "secret", func() (string, error) {
+			close(arrived)
+			<-leave
+			return "", nil
+		})
+		done <- err
+	}()
+	<-arrived
+	ctx, cancel := context.WithCancel(t.Context())
+	_, _, err = small.Verify(ctx, "correct horse", func() (string, error) {
+		cancel()
+		return hash, nil
+	})
+	assert.ErrorIs(t, err, context.Canceled)
+	assert.EqualValues(t, 1, small.Counts().Running)
+	close(leave)
+	require.NoError(t, <-done)
+	assert.Zero(t, small.Counts().Running)
+	match, _, err := small.Verify(t.Context(), "correct horse", stored(hash))
+	require.NoError(t, err)
+	assert.True(t, match)
+}
+
+// TestOldHashWaitsForItsMemory: a failed login does the work of the old hash, so it waits for the memory
+// of that from the start.
+func TestOldHashWaitsForItsMemory(t *testing.T) {
+	before := runtime.GOMAXPROCS(3) // two turns at once, if there is memory
+	hasher := newHasher(t, password.Config{Memory: 8, Iterations: 1, MaxMemory: 65, Budget: 65, OldHash: scryptOf64KiB})
+	runtime.GOMAXPROCS(before)
+	looks, leave := make(chan struct{}, 2), make(chan struct{})
+	var all sync.WaitGroup
+	for range 2 {
+		all.Go(func() {
+			_, _, err := hasher.Verify(t.Context(), "secret", func() (string, error) {
+				looks <- struct{}{}
+				<-leave
+				return "", nil
+			})
+			assert.NoError(t, err)
+		})
+	}
+	<-looks
+	for counts := hasher.Counts(); counts.Running+counts.Waiting < 2; counts = hasher.Counts() {
+		runtime.Gosched()
+	}
+	assert.EqualValues(t, 1, hasher.Counts().Waiting)
+	close(leave)
+	all.Wait()
+}
+
 // TestHashingLeavesACore counts how many hashes run at once: one fewer than there are cores, or as
 // many as the budget has room for. As many others as MaxWaiting says wait, and the next is refused.
 func TestHashingLeavesACore(t *testing.T) {

@@ -57,6 +57,49 @@ func TestHashSaysWhatMemoryItNeeds(t *testing.T) {
 	}
 }
 
+// countingHash is a hash of another system that counts its work.
+type countingHash struct{ matched []string }
+
+func (*countingHash) needs() uint32            { return 0 }
+func (*countingHash) isTooCostly(*Config) bool { return false }
+
+func (c *countingHash) matches(password string) bool {
+	c.matched = append(c.matched, password)
+	return false
+}
+
+// TestEachFailedLoginDoesTheSameWork: one new hash for each form of the password and, with an OldHash,
+// one of that as well. A process that has just begun knows no times, and is no exception.
+func TestEachFailedLoginDoesTheSameWork(t *testing.T) {
+	h, err := New(Config{Memory: 4096, Iterations: 1})
+	require.NoError(t, err)
+	current, err := h.Hash(t.Context(), "secret")
+	require.NoError(t, err)
+	assert.Positive(t, h.usual.Load(), "a new hash shows how long it takes")
+	for _, guess := range []string{"guess", "gue\u0301ss"} {
+		forms := formsOf(guess)
+		for _, old := range []*countingHash{nil, {}} {
+			for name, text := range map[string]string{"no account": "", "current": current} {
+				h.usual.Store(0)
+				h.old = nil
+				if old != nil {
+					old.matched, h.old = nil, old
+				}
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				match, _, err := h.Verify(t.Context(), guess, func() (string, error) { return text, nil })
+				runtime.ReadMemStats(&after)
+				require.NoError(t, err)
+				require.False(t, match)
+				assert.InDelta(t, 4096*len(forms), (after.TotalAlloc-before.TotalAlloc)/1024, 512, "%s, %q", name, guess)
+				if old != nil {
+					assert.Equal(t, forms, old.matched, name)
+				}
+			}
+		}
+	}
+}
+
 // TestFailedLoginOfCheapHashIsToppedUp takes the memory of a hash for its work.
 func TestFailedLoginOfCheapHashIsToppedUp(t *testing.T) {
 	h, err := New(Config{Memory: 4096, Iterations: 2})
