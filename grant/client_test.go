@@ -58,6 +58,7 @@ func TestClientsMustAuthenticate(t *testing.T) {
 			"confidential, header":    {headers: basic("web", secret), status: 200},
 			"confidential, body":      {form: "&client_id=web&client_secret=" + secret, status: 200},
 			"both, the same":          {form: "&client_id=web&client_secret=" + secret, headers: basic("web", secret), status: 400, code: "invalid_request"},
+			"scheme in lower case":    {headers: []string{"Authorization", "basic" + strings.TrimPrefix(basic("web", secret)[1], "Basic")}, status: 200},
 			"id also in the body":     {form: "&client_id=web", headers: basic("web", secret), status: 200},
 			"form-urlencoded halves":  {headers: basic("odd id:+", oddSecret), status: 200},
 			"confidential, no secret": {form: "&client_id=web", status: 401, code: "invalid_client"},

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/oauthsv/oauthsv/grant"
+	"github.com/oauthsv/oauthsv/middleware/middlewaretest"
 	"github.com/oauthsv/oauthsv/store/memstore"
 )
 
@@ -138,6 +139,51 @@ func TestEncodedBodyIsRefused(t *testing.T) {
 				assertInvalidRequest(t, response)
 			}
 		})
+	}
+}
+
+// TestParametersOfTheRFCs: none of them may be repeated, and no credential may stand in the query.
+// What a client may repeat is its own affair.
+func TestParametersOfTheRFCs(t *testing.T) {
+	k := newKit(t, middlewaretest.Config{})
+	for name, credential := range map[string]bool{
+		"grant_type": false, "scope": false, "client_id": false, "client_assertion_type": false, "token_type_hint": false,
+		"redirect_uri": false, "state": false, "response_type": false,
+		"username": true, "password": true, "refresh_token": true, "client_secret": true, "client_assertion": true, "token": true,
+		"access_token": true, "code": true,
+	} {
+		got := k.token(passwordForm + "&" + name + "=a&" + name + "=b")
+		assert.Equal(t, []any{400, "a parameter is repeated"}, []any{got.status, got.json(t)["error_description"]}, name)
+		got = k.post("/token?"+name+"=x", passwordForm)
+		if credential {
+			assert.Equal(t, []any{400, "credentials must not be in the query"}, []any{got.status, got.json(t)["error_description"]}, name)
+		} else {
+			assert.Equal(t, 200, got.status, name)
+		}
+	}
+	assert.Equal(t, 200, k.post("/token?own=x&own=y", passwordForm+"&own=a&own=b").status)
+}
+
+// TestMalformedJSONIsRefused: a parameter is a string, and stands once.
+func TestMalformedJSONIsRefused(t *testing.T) {
+	k := newKit(t, middlewaretest.Config{Grant: func(c *grant.Config) { c.AcceptJSON = true }})
+	good := `"grant_type":"password","username":"ada","password":"` + middlewaretest.Password + `"`
+	assert.Equal(t, 200, k.send("POST", "/token", "{"+good+"}", "Content-Type", "application/json").status)
+	for body, description := range map[string]string{
+		"":                                       "the body is malformed",
+		"null":                                   "the body is malformed",
+		"[]":                                     "the body is malformed",
+		"{" + good:                               "the body is malformed",
+		"{" + good + "}{}":                       "the body is malformed",
+		"{" + good + `,"scope":"a","scope":"a"}`: "the body is malformed",
+		"{" + good + `,"client_id":1}`:           "a parameter is not a string",
+		"{" + good + `,"scope":["a"]}`:           "a parameter is not a string",
+		"{" + good + `,"client_secret":{}}`:      "a parameter is not a string",
+		"{" + strings.Replace(good, "grant_type", "Grant_Type", 1) + "}": "grant_type is missing",
+		`{"grant_type":null}`: "grant_type is missing",
+	} {
+		got := k.send("POST", "/token", body, "Content-Type", "application/json")
+		assert.Equal(t, []any{400, "invalid_request", description}, []any{got.status, got.json(t)["error"], got.json(t)["error_description"]}, body)
 	}
 }
 

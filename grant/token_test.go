@@ -34,6 +34,7 @@ func TestGoodCredentialsGetTokens(t *testing.T) {
 			"empty optional parameters": {formType, passwordForm + "&client_id=&client_secret=&scope="},
 			"a client without registry": {formType, passwordForm + "&client_id=app&client_secret=x"},
 			"JSON":                      {"application/json", `{"grant_type":"password","username":"ada","password":"` + middlewaretest.Password + `","scope":"x"}`},
+			"null in JSON is absent":    {"application/json; charset=utf-8", `{"client_id":null,"own":1,"grant_type":"password","username":"ada","password":"` + middlewaretest.Password + `"}`},
 		} {
 			t.Run(name, func(t *testing.T) {
 				got := k.send("POST", "/token", test.body, "Content-Type", test.contentType)
@@ -78,7 +79,8 @@ func TestBadTokenRequestIsRefused(t *testing.T) {
 			"text":                   {contentType: "text/plain", body: passwordForm, status: 400, code: "invalid_request"},
 			"multipart":              {contentType: "multipart/form-data; boundary=x", body: passwordForm, status: 400, code: "invalid_request"},
 			"broken content type":    {contentType: formType + "; charset", body: passwordForm, status: 400, code: "invalid_request"},
-			"JSON while off":         {contentType: "application/json", body: `{"grant_type":"password"}`, status: 400, code: "invalid_request"},
+			"JSON while off":         {contentType: "application/json", body: `{"grant_type":"password","username":"ada","password":"` + middlewaretest.Password + `"}`, status: 400, code: "invalid_request"},
+			"two content types":      {headers: []string{"Content-Type", formType}, body: passwordForm, status: 400, code: "invalid_request"},
 			"bad escape":             {body: passwordForm + "&x=%zz", status: 400, code: "invalid_request"},
 			"semicolon":              {body: passwordForm + ";x=1", status: 400, code: "invalid_request"},
 			"password in the query":  {query: "?password=" + middlewaretest.Password, body: passwordForm, status: 400, code: "invalid_request"},
