@@ -112,10 +112,10 @@ func parseJSON(body []byte) (map[string]string, *Error) {
 	sent := make(map[string]string, len(members))
 	for _, parameter := range parameters {
 		member, found := members[parameter.name]
-		if !found || member.Kind() == 'n' { // null counts as absent
+		if !found {
 			continue
 		}
-		var text string
+		var text string // null leaves it empty, and so counts as absent
 		if err := json.Unmarshal(member, &text); err != nil {
 			return nil, invalidRequest("a parameter is not a string")
 		}
