@@ -17,7 +17,7 @@ import (
 )
 
 func TestClientAddress(t *testing.T) {
-	trusted := []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104"), netip.MustParsePrefix("::1/128")}
+	trusted := []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104"), netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("172.16.1.2/12")}
 	everyIPv4 := []netip.Prefix{netip.MustParsePrefix("::ffff:0.0.0.0/96")}
 	for name, test := range map[string]struct {
 		peer      string
@@ -39,6 +39,11 @@ func TestClientAddress(t *testing.T) {
 		"IPv6 in brackets":          {"10.1.2.3:5", []string{"[2001:db8::1]"}, "2001:db8::1"},
 		"garbage":                   {"10.1.2.3:5", []string{"unknown"}, "10.1.2.3"},
 		"garbage before a proxy":    {"10.1.2.3:5", []string{"1.1.1.1, x, 10.9.9.9"}, "10.9.9.9"},
+		"the last line lies not":    {"10.1.2.3:5", []string{"203.0.113.9", "10.9.9.9"}, "203.0.113.9"},
+		"zone of a proxy":           {"[fe80::1%eth0]:5", []string{"203.0.113.9"}, "203.0.113.9"},
+		"bits beyond the network":   {"172.16.9.9:5", []string{"203.0.113.9"}, "203.0.113.9"},
+		"IPv4 in IPv6 client":       {"10.1.2.3:5", []string{"::ffff:203.0.113.9"}, "203.0.113.9"},
+		"no port":                   {"@", nil, "@"},
 		"empty":                     {"10.1.2.3:5", []string{""}, "10.1.2.3"},
 		"every IPv4 is a proxy":     {"192.0.2.1:5", []string{"2001:db8::1, 203.0.113.9"}, "2001:db8::1"},
 	} {
@@ -67,6 +72,7 @@ func TestClientAddress(t *testing.T) {
 				warnings = 1
 			}
 			assert.Equal(t, warnings, strings.Count(log.String(), "X-Forwarded-For"), "warned of once")
+			assert.Equal(t, warnings, strings.Count(log.String(), "peer="+test.want), "so that the operator can trust it")
 		})
 	}
 }

@@ -213,6 +213,9 @@ func TestIntrospectionNeedsCredentials(t *testing.T) {
 	got := k.post("/introspect", "token=x&client_id=api&client_secret=x")
 	assert.Equal(t, 503, got.status)
 	assert.Empty(t, got.header["Www-Authenticate"], "an outage asks for no other credentials")
+	got = k.token(passwordForm, "Authorization", "Basic YXBpOng=")
+	assert.Equal(t, 503, got.status)
+	assert.Empty(t, got.header["Www-Authenticate"])
 }
 
 func TestClientIDIsRecorded(t *testing.T) {

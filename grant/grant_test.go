@@ -243,7 +243,7 @@ func TestConfigurationBounds(t *testing.T) {
 		}, []any{[]netip.Prefix(nil), []netip.Prefix{}}, []any{[]netip.Prefix{netip.MustParsePrefix("::1/128")}}},
 		{"ID", func(v any) error { _, err := grant.NewClients(grant.Client{ID: v.(string)}); return err }, ids, append(noIDs, "")},
 		{"SecretHash", func(v any) error { return client(grant.Client{SecretHash: v.(string)}) },
-			[]any{"", hash(32)}, []any{hash(31), hash(33), hash(0), hash(32) + "=", hash(32)[1:], hash(32)[len("$sha256$"):]}},
+			[]any{"", hash(32)}, []any{hash(31), hash(33), hash(0), hash(32) + "=", hash(32)[1:], hash(32)[len("$sha256$"):], strings.TrimSuffix(hash(32), "A") + "B"}},
 		{"Grants", func(v any) error { return client(grant.Client{Grants: v.([]string)}) },
 			[]any{[]string(nil), []string{}, []string{"password"}, []string{"refresh_token"}}, []any{[]string{""}, []string{"password", "implicit"}}},
 		duration("AccessTTL", func(c *grant.Client, d time.Duration) { c.AccessTTL = d }, nil, negative),
@@ -310,4 +310,40 @@ func BenchmarkRefresh(b *testing.B) {
 			token = body[strings.Index(body, field)+len(field) : len(body)-2]
 		}
 	})
+}
+
+// TestPasswordChangeKeepsToTheClient: the session that it starts has the lifetimes of the client, and an
+// origin that is fit for records.
+func TestPasswordChangeKeepsToTheClient(t *testing.T) {
+	clients, err := grant.NewClients(grant.Client{ID: "app", SessionTTL: time.Minute})
+	require.NoError(t, err)
+	k := newKit(t, middlewaretest.Config{Grant: func(c *grant.Config) { c.Clients, c.RecordOrigin = clients, true }})
+	response, err := k.Server.ChangePassword(t.Context(), grant.PasswordChange{
+		AccountID: k.account.ID, CurrentPassword: middlewaretest.Password, NewPassword: middlewaretest.Password + "s",
+		Origin: grant.Origin{ClientID: "app", Address: "192.0.2.1", UserAgent: "curl\x1b\n"},
+	})
+	require.NoError(t, err)
+	assert.Equal(t, k.Now().Add(time.Minute), response.RefreshExpiry.UTC())
+	sessions, err := k.Accounts.Sessions(t.Context(), k.account.ID)
+	require.NoError(t, err)
+	require.Len(t, sessions, 1)
+	assert.Equal(t, []any{"app", "192.0.2.1", "curl"}, []any{sessions[0].ClientID, sessions[0].Address, sessions[0].UserAgent})
+
+	created := k.Now()
+	k.Sleep(10 * time.Second)
+	_, err = k.Server.Refresh(t.Context(), grant.RefreshRequest{RefreshToken: response.RefreshToken, Origin: grant.Origin{ClientID: "app"}})
+	require.NoError(t, err)
+	sessions, err = k.Accounts.Sessions(t.Context(), k.account.ID)
+	require.NoError(t, err)
+	views := grant.ViewSessions(sessions, "")
+	require.Len(t, views, 1)
+	assert.Equal(t, []any{created, k.Now()}, []any{views[0].Created.UTC(), views[0].LastRefreshed.UTC()})
+}
+
+// TestProblemIsNotChangedByWriting: several requests may be answered with one.
+func TestProblemIsNotChangedByWriting(t *testing.T) {
+	server, _ := newServer(t, memstore.New(), nil)
+	problem := &grant.Problem{Type: grant.ProblemRefusedValue, Status: 422, Detail: "no \xff"}
+	server.WriteProblem(httptest.NewRecorder(), httptest.NewRequest("POST", "/", nil), problem)
+	assert.Equal(t, "no \xff", problem.Detail)
 }
