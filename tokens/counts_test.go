@@ -28,6 +28,15 @@ func TestVerifierCountsHitsMissesAndRefusals(t *testing.T) {
 			assert.Zero(t, verifier.Counts())
 			token, err := k.issuer.SignAccess(claims)
 			require.NoError(t, err)
+			issuer, err := tokens.NewIssuer(tokens.IssuerConfig{
+				Keys: k.keys, Issuer: issuerURL, Audience: "api", CacheBytes: bytes, Now: func() time.Time { return k.now },
+			})
+			require.NoError(t, err)
+			for range 2 {
+				_, err = issuer.Verifier().Verify(t.Context(), token)
+				require.NoError(t, err)
+			}
+			assert.Equal(t, bytes < 0, issuer.Verifier().Counts().CacheHits == 0, "that of an issuer has the same bound")
 			for range 3 {
 				_, err = verifier.Verify(t.Context(), token)
 				require.NoError(t, err)

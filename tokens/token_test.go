@@ -20,7 +20,7 @@ func TestSignedTokensVerify(t *testing.T) {
 		require.NoError(t, err)
 		got, err := k.verifier.Verify(t.Context(), access)
 		require.NoError(t, err)
-		assert.NotEmpty(t, got.ID)
+		assert.Contains(t, decode(t, strings.Split(access, ".")[1]), `"jti":"`+got.ID+`"`)
 		want := claims
 		want.ID, want.Issuer, want.Audience, want.IssuedAt = got.ID, issuerURL, []string{"api"}, epoch
 		assert.Equal(t, want, got.Claims)
@@ -69,6 +69,36 @@ func TestEveryClaimIsWritten(t *testing.T) {
 		"iss": issuerURL, "aud": "api", "sub": "subject", "client_id": "client", "sid": "session",
 		"gen": 3.0, "iat": float64(epoch.Unix()), "exp": float64(epoch.Unix() + 60),
 	}, written)
+}
+
+// TestEveryAudienceIsShown: a token may be for several services (RFC 7519 section 4.1.3).
+func TestEveryAudienceIsShown(t *testing.T) {
+	k := newKit(t)
+	header := fmt.Sprintf(`{"alg":"HS512","typ":"at+jwt","kid":%q}`, k.key.ID())
+	payload := `{"iss":"` + issuerURL + `","aud":%s,"sub":"s","client_id":"c","sid":"i","jti":"j","gen":1,"iat":1767323045,"exp":1767323105}`
+	for aud, want := range map[string][]string{
+		`"api"`: {"api"}, `["api"]`: {"api"}, `["other","api"]`: {"other", "api"}, `["api","other"]`: {"api", "other"},
+	} {
+		token, err := k.verifier.Verify(t.Context(), signParts(header, fmt.Sprintf(payload, aud)))
+		require.NoError(t, err, aud)
+		assert.Equal(t, want, token.Audience, aud)
+	}
+}
+
+// TestErrorHoldsNoPartOfAToken: it goes to the log.
+func TestErrorHoldsNoPartOfAToken(t *testing.T) {
+	k := newKit(t)
+	good := fmt.Sprintf(`{"alg":"HS512","typ":"at+jwt","kid":%q}`, k.key.ID())
+	for _, token := range []string{
+		signParts(`{"hunter2":1,"hunter2":2}`, "{}"), signParts(`{"alg":{"hunter2":1}}`, "{}"), signParts(`{hunter2}`, "{}"),
+		signParts(`{"alg":"hunter2","typ":"at+jwt"}`, "{}"), signParts(`{"Hunter2":1,"kid":"hunter2","ALG":1}`, "{}"),
+		signParts(good, `{"hunter2":1,"hunter2":2}`), signParts(good, `{"iss":{"hunter2":1}}`), signParts(good, `{hunter2}`),
+		"hunter2", "hunter2.hunter2.hunter2", "hunter2\n.a.b",
+	} {
+		err := k.verify(token)
+		require.ErrorIs(t, err, tokens.ErrInvalid)
+		assert.NotContains(t, err.Error(), "unter2")
+	}
 }
 
 func TestClock(t *testing.T) {
@@ -185,11 +215,13 @@ func TestConfigurationErrorsNameEachField(t *testing.T) {
 	assert.ErrorContains(t, err, "Leeway is -1ns")
 
 	k := newKit(t)
-	for _, issuer := range []string{"", "login.example.org", "https://", "https://x?q", "https://x?", "https://x#f", "https://x#", "https://x/#", "https://x/?#", "http://h/#", "http://h/?", "https://u@x", "mailto:x@y", "http://a b", "https://h/\xff"} {
+	for _, issuer := range []string{"", "login.example.org", "https://", "https://x?q", "https://x?", "https://x#f", "https://x#", "https://x/#", "https://x/?#", "http://h/#", "http://h/?", "https://u@x", "https://u:hunter2@x", "https://u:hunter2@", "u:hunter2@x", "mailto:x@y", "http://a b", "https://h/\xff"} {
 		_, err := tokens.NewVerifier(tokens.VerifierConfig{Keys: k.keys, Issuer: issuer})
 		assert.ErrorContains(t, err, "Issuer is", issuer)
+		assert.NotContains(t, err.Error(), "hunter2")
 		_, err = tokens.NewIssuer(tokens.IssuerConfig{Keys: k.keys, Issuer: issuer})
 		assert.ErrorContains(t, err, "Issuer is", issuer)
+		assert.NotContains(t, err.Error(), "hunter2")
 	}
 	_, err = tokens.NewIssuer(tokens.IssuerConfig{Keys: k.keys, Issuer: issuerURL, Audience: issuerURL + "/token"})
 	assert.ErrorContains(t, err, "Audience must not be the token endpoint")
@@ -244,6 +276,9 @@ func TestIssuerKnowsItsURLs(t *testing.T) {
 	assert.Equal(t, issuerURL, k.issuer.URL())
 	assert.Equal(t, "api", k.issuer.Audience())
 	assert.Equal(t, issuerURL+"/token", k.issuer.TokenEndpoint())
+	slash, err := tokens.NewIssuer(tokens.IssuerConfig{Keys: k.keys, Issuer: issuerURL + "/"})
+	require.NoError(t, err)
+	assert.Equal(t, []any{issuerURL + "/", issuerURL + "/token"}, []any{slash.URL(), slash.TokenEndpoint()})
 	assert.Same(t, k.keys, k.issuer.Keys())
 	assert.Same(t, k.issuer.Verifier(), k.issuer.Verifier(), "all callers share its cache")
 	token, err := k.issuer.SignAccess(claims)
