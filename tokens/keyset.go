@@ -109,7 +109,7 @@ func (s *keySet) keyOf(encoded []byte, typ string) (found *tokenKey, remembered 
 	if err != nil {
 		return nil, false, err
 	}
-	if header.Type != typ && (typ != typeAny || header.Type != typeAccess && header.Type != typeRefresh) {
+	if header.Type != typeAccess && header.Type != typeRefresh || typ != typeAny && header.Type != typ {
 		return nil, false, ErrType
 	}
 	key := s.byID[header.KeyID]

@@ -286,3 +286,46 @@ func TestIssuerKnowsItsURLs(t *testing.T) {
 	_, err = k.issuer.Verifier().Verify(t.Context(), token)
 	assert.NoError(t, err)
 }
+
+// TestLeewayHoldsForCachedTokens: a second look at a token is no stricter than the first.
+func TestLeewayHoldsForCachedTokens(t *testing.T) {
+	k := newKit(t)
+	verifier, err := tokens.NewVerifier(tokens.VerifierConfig{
+		Keys: k.keys, Issuer: issuerURL, Audience: "api", Leeway: 10 * time.Second, Now: func() time.Time { return k.now },
+	})
+	require.NoError(t, err)
+	token, err := k.issuer.SignAccess(claims)
+	require.NoError(t, err)
+	for after, want := range map[time.Duration]error{-time.Minute: nil, 10*time.Second - 1: nil, 10 * time.Second: tokens.ErrExpired} {
+		for _, at := range []time.Time{claims.Expiry.Add(-time.Minute), claims.Expiry.Add(after)} { // the first fills the cache
+			k.now = at
+			_, err = verifier.Verify(t.Context(), token)
+		}
+		assert.ErrorIs(t, err, want, after)
+	}
+}
+
+// TestTypeIsCheckedFirst, and a type of another kind of token is none of ours, whoever asks.
+func TestTypeIsCheckedFirst(t *testing.T) {
+	k := newKit(t)
+	_, payload, _ := strings.Cut(signAccess(t, k.key), ".")
+	claims := decode(t, payload[:strings.Index(payload, ".")])
+	assert.ErrorIs(t, k.verify(signParts(`{"alg":"HS512","typ":"rt+jwt","kid":"nobody"}`, claims)), tokens.ErrType)
+	for _, typ := range []string{"JWT", "", "application/at+jwt", "AT+JWT"} {
+		token := signParts(fmt.Sprintf(`{"alg":"HS512","typ":%q,"kid":%q}`, typ, k.key.ID()), claims)
+		_, err := k.issuer.VerifyForRevocation(token)
+		assert.ErrorIs(t, err, tokens.ErrType, "%q", typ)
+		assert.ErrorIs(t, k.verify(token), tokens.ErrType, "%q", typ)
+	}
+}
+
+// TestKeyringKeepsItsOwnList: a slice that goes in or comes out is the caller's.
+func TestKeyringKeepsItsOwnList(t *testing.T) {
+	first, second := generate(t, tokens.HS512), generate(t, tokens.HS512)
+	keys := []*tokens.Key{first, second}
+	ring, err := tokens.NewKeyring(keys...)
+	require.NoError(t, err)
+	keys[0] = nil
+	ring.Keys()[1] = nil
+	assert.Equal(t, []*tokens.Key{first, second}, ring.Keys())
+}
