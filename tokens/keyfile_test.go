@@ -313,3 +313,32 @@ func FuzzParseKeys(f *testing.F) {
 		}
 	})
 }
+
+// TestRefusalSaysWhatToDo where the format alone would not.
+func TestRefusalSaysWhatToDo(t *testing.T) {
+	for _, encrypted := range []string{
+		string(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")})),
+		"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+	} {
+		_, err := tokens.ParseKeys([]byte(encrypted))
+		assert.ErrorContains(t, err, "decrypt it first with: openssl pkey")
+	}
+}
+
+// TestHalvesOfAKeyBelongTogether: else it would publish a key that verifies none of its tokens.
+func TestHalvesOfAKeyBelongTogether(t *testing.T) {
+	member := func(text []byte, name string) string {
+		_, rest, found := strings.Cut(string(text), `"`+name+`":"`)
+		require.True(t, found)
+		value, _, _ := strings.Cut(rest, `"`)
+		return value
+	}
+	for algorithm, half := range map[tokens.Algorithm]string{tokens.EdDSA: "x", tokens.ES256: "d", tokens.RS256: "n"} {
+		one, err := generate(t, algorithm).PrivateJWK()
+		require.NoError(t, err)
+		other, err := generate(t, algorithm).PrivateJWK()
+		require.NoError(t, err)
+		_, err = tokens.ParseKeys([]byte(strings.Replace(string(one), member(one, half), member(other, half), 1)))
+		assert.ErrorIs(t, err, tokens.ErrKey, algorithm)
+	}
+}

@@ -441,3 +441,43 @@ func TestIgnoredAlgorithmIsWarnedOf(t *testing.T) {
 		assert.Contains(t, log.String(), `msg="`+test.warning+`" file=`+path)
 	}
 }
+
+// TestRetiredKeyIsActivatedAgain: it has no end then, and the file can be read.
+func TestRetiredKeyIsActivatedAgain(t *testing.T) {
+	file := tokens.KeyFile{Path: filepath.Join(t.TempDir(), "keys"), Now: func() time.Time { return epoch }, Logger: slog.New(slog.DiscardHandler)}
+	first, err := file.Add(tokens.HS512)
+	require.NoError(t, err)
+	second, err := file.Add(tokens.HS512)
+	require.NoError(t, err)
+	require.NoError(t, file.Activate(second.ID(), time.Hour))
+	require.NoError(t, file.Activate(first.ID(), time.Hour))
+	ring, err := tokens.OpenKeyring(file)
+	require.NoError(t, err)
+	assert.Equal(t, []string{first.ID() + " HS512 active", second.ID() + " HS512 retired until 2026-01-02T04:04:05Z"}, ring.Describe())
+}
+
+// TestEndOfAKeyIsShownInUTC, whatever the zone in which somebody has written it.
+func TestEndOfAKeyIsShownInUTC(t *testing.T) {
+	text, err := generate(t, tokens.HS512).PrivateJWK()
+	require.NoError(t, err)
+	zoned := `{"oauthsv_state":"retired","oauthsv_verify_until":"2026-01-31T13:00:00+01:00",` + strings.TrimPrefix(string(text), "{")
+	keys, err := tokens.ParseKeys([]byte(zoned))
+	require.NoError(t, err)
+	ring, err := tokens.NewKeyring(keys...)
+	require.NoError(t, err)
+	assert.Equal(t, []string{keys[0].ID() + " HS512 retired until 2026-01-31T12:00:00Z"}, ring.Describe())
+}
+
+// TestKeyMayDoWhatItIsFor: "key_ops" of a private key must hold "sign" (RFC 7517 section 4.3).
+func TestKeyMayDoWhatItIsFor(t *testing.T) {
+	text, err := generate(t, tokens.EdDSA).PrivateJWK()
+	require.NoError(t, err)
+	for operations, good := range map[string]bool{`["sign"]`: true, `["sign","verify"]`: true, `["verify"]`: false, `["encrypt"]`: false} {
+		_, err := tokens.ParseKeys([]byte(strings.Replace(string(text), `"use":"sig"`, `"key_ops":`+operations, 1)))
+		if good {
+			assert.NoError(t, err, operations)
+		} else {
+			assert.ErrorIs(t, err, tokens.ErrKey, operations)
+		}
+	}
+}
