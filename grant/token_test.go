@@ -272,7 +272,7 @@ func TestEvictionIsAnEvent(t *testing.T) {
 func TestTokenResponseIsWhatMarshalWrites(t *testing.T) {
 	kit := middlewaretest.New(t, middlewaretest.Config{})
 	for _, text := range []string{"", "eyJ.a-_9.Zz", "\"", "\\", "<>&", "\n\t\x00\x7f", "ä€\u2028\U0001f600", "a b", "a=="} {
-		response := &grant.Response{AccessToken: text, TokenType: "Bearer" + text, ExpiresIn: int64(len(text)), RefreshToken: text}
+		response := &grant.Response{AccessToken: text, TokenType: "Bearer" + text, ExpiresIn: int64(len(text)), RefreshToken: strings.Repeat(text, 300)}
 		recorder := httptest.NewRecorder()
 		kit.Server.WriteTokens(recorder, response)
 		want, err := json.Marshal(response)

@@ -257,6 +257,7 @@ func (s *Store) UpdateRecord(ctx context.Context, key string, now time.Time, cha
 		return nil
 	}
 	record.Value = append([]byte(nil), record.Value...)
+	record.Expires = record.Expires.UTC().Truncate(time.Millisecond)
 	s.records[key] = record
 	return nil
 }

@@ -23,6 +23,8 @@ import (
 type commands struct {
 	mu   sync.Mutex
 	sent []bson.Raw
+	// before is called before a command is sent, if it is set.
+	before func(bson.Raw)
 }
 
 // take returns the commands since the last call of take.
@@ -43,6 +45,9 @@ func openWatched(t *testing.T, uri string, config mongostore.Config) (*mongostor
 			seen.mu.Lock()
 			defer seen.mu.Unlock()
 			seen.sent = append(seen.sent, slices.Clone(started.Command))
+			if seen.before != nil {
+				seen.before(started.Command)
+			}
 		},
 	})), config)
 	require.NoError(t, err)
@@ -113,6 +118,38 @@ func TestReapingIsRare(t *testing.T) {
 		}
 	}
 	assert.Equal(t, 2, looked, "once in 32 calls")
+}
+
+// TestReapingSparesWhatIsWrittenAnew: another process writes a record anew after this one has found
+// that it has expired, and before it removes it.
+func TestReapingSparesWhatIsWrittenAnew(t *testing.T) {
+	uri := mongotest.URI(t)
+	_, err := connect(t, uri).Collection("expiring_records").Indexes().CreateOne(t.Context(), mongo.IndexModel{Keys: bson.D{{Key: "expires", Value: 1}}})
+	require.NoError(t, err)
+	backend, seen := openWatched(t, uri, mongostore.Config{})
+	other := open(t, uri)
+	now := time.Now()
+	write := func(to store.Backend, key string, now time.Time) {
+		require.NoError(t, to.UpdateRecord(t.Context(), key, now, func(r *store.Record) error {
+			r.Value, r.Expires = []byte("x"), now.Add(time.Minute)
+			return nil
+		}))
+	}
+	write(backend, "old", now.Add(-2*time.Hour))
+	anew := 0
+	seen.before = func(command bson.Raw) {
+		if _, err := command.LookupErr("delete"); err == nil {
+			anew++
+			write(other, "old", now)
+		}
+	}
+	for range 32 {
+		write(backend, "another", now)
+	}
+	require.Equal(t, 1, anew)
+	count, err := connect(t, uri).Collection("expiring_records").CountDocuments(t.Context(), bson.D{})
+	require.NoError(t, err)
+	assert.EqualValues(t, 2, count)
 }
 
 // TestTimeoutOfTheClient checks how long a call may take. The driver tells the server, if the

@@ -141,11 +141,11 @@ func TestReaping(t *testing.T) {
 	}
 	require.Equal(t, int64(40), count())
 	for range 64 {
-		write("one", now.Add(time.Minute))
+		write("one", now.Add(time.Minute+time.Hour))
 	}
-	require.Equal(t, int64(41), count(), "expired and not yet garbage")
+	require.Equal(t, int64(41), count(), "expired for an hour and not yet garbage")
 	for range 64 {
-		write("one", now.Add(2*time.Hour))
+		write("one", now.Add(time.Minute+time.Hour+time.Millisecond))
 	}
 	assert.Equal(t, int64(1), count())
 }

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,18 +65,29 @@ func testRecords(t *testing.T, backend store.Backend) {
 	}
 }
 
+// testRecordRace checks also that a writer finds what the one before it wrote as the backend keeps
+// it, and not memory that belongs to that writer.
 func testRecordRace(t *testing.T, backend store.Backend) {
 	const writers = 32
 	for _, err := range together(writers, func(int) error {
-		return backend.UpdateRecord(t.Context(), "counter", epoch, func(r *store.Record) error {
-			r.Value, r.Expires = append(r.Value, 'x'), epoch.Add(time.Hour)
+		var mine []byte
+		err := backend.UpdateRecord(t.Context(), "counter", epoch, func(r *store.Record) error {
+			if len(r.Value) > 0 {
+				assert.Equal(t, epoch.Add(time.Hour), r.Expires, "to the millisecond")
+			}
+			r.Value, r.Expires = append(r.Value, 'x'), epoch.Add(time.Hour+time.Nanosecond)
+			mine = r.Value
 			return nil
 		})
+		for i := range mine {
+			mine[i] = 'y'
+		}
+		return err
 	}) {
 		assert.NoError(t, err)
 	}
 	_ = backend.UpdateRecord(t.Context(), "counter", epoch, func(r *store.Record) error {
-		assert.Len(t, r.Value, writers, "a write was lost or done twice")
+		assert.Equal(t, strings.Repeat("x", writers), string(r.Value), "a write was lost or done twice")
 		return errors.New("only reading")
 	})
 }
