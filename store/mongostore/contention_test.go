@@ -78,6 +78,7 @@ func TestTwoStoresLoseNoWrite(t *testing.T) {
 		"record: change, again and again":   {"0", []string{"2", "", "3", "4", "5"}, change, nil, "51"},
 		"record: add, added":                {"", []string{"2"}, change, nil, "21"},
 		"record: add, added and removed":    {"", []string{"2", ""}, change, nil, "1"},
+		"record: add, again and again":      {"", []string{"2", "", "3", "", "4"}, change, nil, "41"},
 		"record: remove, nobody else":       {"0", nil, remove, nil, ""},
 		"record: remove, changed":           {"0", []string{"2"}, remove, nil, ""},
 		"record: remove, removed":           {"0", []string{""}, remove, nil, ""},

@@ -173,6 +173,27 @@ func TestMajorityAfterAWhile(t *testing.T) {
 	}
 }
 
+// TestHangUpEndsTheWaitForAMajority checks a caller who leaves while no majority has the write.
+func TestHangUpEndsTheWaitForAMajority(t *testing.T) {
+	k := newWireKit(t, mongotest.URI(t), mongostore.Config{Timeout: 20 * time.Second})
+	account := blank("ada")
+	require.NoError(t, k.backend.Create(t.Context(), account))
+	ctx, hangUp := context.WithCancel(t.Context())
+	defer hangUp()
+	var writes atomic.Int64
+	k.hooks.Store(&hooks{reply: func(request, reply *message) {
+		if isWrite(request) {
+			reply.lackMajority()
+			if writes.Add(1) == 3 {
+				hangUp()
+			}
+		}
+	}})
+	err := k.backend.Update(ctx, account.ID, func(a *store.Account) error { a.Phone = "1"; return nil })
+	assert.ErrorIs(t, err, context.Canceled)
+	assert.ErrorIs(t, err, store.ErrUnavailable)
+}
+
 // TestDeletionWithoutMajority checks deletions whose first reply says that no majority has them.
 // The second reply says that there is nothing to delete, which is the call's own work or not.
 func TestDeletionWithoutMajority(t *testing.T) {
