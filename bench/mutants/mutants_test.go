@@ -82,7 +82,8 @@ case n «<» 0:
 `, output.String())
 
 	folder := t.TempDir()
-	require.NoError(t, writeResult(folder, "tiny", faults))
+	require.NoError(t, writeResult(folder, "tiny", faults[:5], true))
+	require.NoError(t, writeResult(folder, "tiny", faults[3:], false)) // such as those of some files
 	trial.known, err = readResult(folder, "tiny")
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(trial.top, "tiny/tiny_test.go"), []byte("package tiny\n"), 0o600))
@@ -101,6 +102,64 @@ func TestTestsMustPassWithoutFault(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte(strings.Replace(string(text), "Sum(4) != 4", "Sum(4) == 4", 1)), 0o600))
 	_, err = trial.run(t.Context())
 	assert.ErrorContains(t, err, "without a fault, the tests of tiny must pass, but TestSum fails")
+}
+
+// TestTestsThatAreKilledNoticeNothing: what ends them from outside says nothing about a fault.
+func TestTestsThatAreKilledNoticeNothing(t *testing.T) {
+	trial := tiny(t)
+	require.NoError(t, os.WriteFile(filepath.Join(trial.top, "tiny/outside/killed_test.go"), []byte(`package outside
+
+import (
+	"os"
+	"syscall"
+	"testing"
+)
+
+func TestKilled(*testing.T) {
+	if os.Getenv("MUTANTS_FAULT") != "" {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	}
+}
+`), 0o600))
+	_, err := trial.run(t.Context())
+	assert.ErrorContains(t, err, "the tests of tiny/outside were killed from outside")
+}
+
+func TestReasonsAreChecked(t *testing.T) {
+	top := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(top, "a.go"), nil, 0o600))
+	path := filepath.Join(top, "alive.txt")
+	_, err := readReasons(top, path)
+	assert.ErrorContains(t, err, "run it in the folder bench")
+	const block = "a.go CONDITIONALS_BOUNDARY\nif a «<» b {\n"
+	for text, problem := range map[string]string{
+		"# A comment.\n\n" + block + "A reason\nof two lines.\n":                        "",
+		block + "One.\n\na.go CONDITIONALS_BOUNDARY 2\nif a «<» b {\nThe other line.\n": "",
+		block:           "this has no reason",
+		block + "???\n": "this has no reason",
+		block + "One.\n\n" + block + "Another.\n":      "two blocks",
+		strings.Replace(block, "a", "b", 1) + "One.\n": "no such file",
+	} {
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		reasons, err := readReasons(top, path)
+		if problem == "" {
+			assert.NoError(t, err)
+			assert.NotEmpty(t, reasons)
+		} else {
+			assert.ErrorContains(t, err, problem, text)
+		}
+	}
+}
+
+func TestFoldersAreChecked(t *testing.T) {
+	folder := t.TempDir()
+	file := filepath.Join(folder, "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	assert.NoError(t, checkFolders("", ""))
+	assert.NoError(t, checkFolders(filepath.Join(folder, "new"), folder))
+	assert.ErrorContains(t, checkFolders(filepath.Join(file, "new"), ""), "-keep")
+	assert.ErrorContains(t, checkFolders("", filepath.Join(folder, "none")), "-again")
+	assert.ErrorContains(t, checkFolders("", file), "no folder")
 }
 
 func TestInterruptedTrialEnds(t *testing.T) {

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,13 +17,11 @@ import (
 // report prints the figures of a package, each fault that lives without a reason, and each reason
 // that is none any more. It returns how many of these there are.
 func report(w io.Writer, name string, files *regexp.Regexp, faults []fault, reasons map[string]string) (problems int) {
-	count := make(map[status]int)
-	living := make(map[string]bool) // by key: whether one of these lives
+	living := make(map[string]bool) // by key
 	explained := 0
 	var open []fault
 	for _, f := range faults {
-		count[f.Status]++
-		living[f.key()] = living[f.key()] || !f.Status.noticed()
+		living[f.key()] = !f.Status.noticed()
 		switch {
 		case f.Status.noticed():
 		case reasons[f.key()] != "":
@@ -29,8 +30,7 @@ func report(w io.Writer, name string, files *regexp.Regexp, faults []fault, reas
 			open = append(open, f)
 		}
 	}
-	fmt.Fprintf(w, "%s: %d killed, %d timed out, %d alive, %d not covered (of these %d with a reason)\n",
-		name, count[killed], count[timedOut], count[alive], count[uncalled], explained)
+	fmt.Fprintf(w, "%s: %s (of these %d with a reason)\n", name, figures(faults), explained)
 	for _, f := range open {
 		fmt.Fprintf(w, "\n%s:%d %s\n%s\n???\n", f.File, f.Line, f.Status, f.key())
 	}
@@ -56,10 +56,21 @@ func report(w io.Writer, name string, files *regexp.Regexp, faults []fault, reas
 	return len(open) + stale
 }
 
+func figures(faults []fault) string {
+	count := make(map[status]int)
+	for _, f := range faults {
+		count[f.Status]++
+	}
+	return fmt.Sprintf("%d killed, %d timed out, %d alive, %d not covered", count[killed], count[timedOut], count[alive], count[uncalled])
+}
+
 // readReasons reads alive.txt: blocks of a line for the file and the kind of fault, a line for
-// the code, and the reason.
-func readReasons(path string) (map[string]string, error) {
+// the code, and the reason. The files are below top.
+func readReasons(top, path string) (map[string]string, error) {
 	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("run it in the folder bench: %w", err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -70,10 +81,18 @@ func readReasons(path string) (map[string]string, error) {
 			continue
 		}
 		lines := strings.SplitN(block, "\n", 3)
-		if len(lines) < 3 {
+		if len(lines) < 3 || strings.Trim(lines[2], "? \n") == "" {
 			return nil, fmt.Errorf("%s: this has no reason:\n%s", path, block)
 		}
-		reasons[lines[0]+"\n"+lines[1]] = lines[2]
+		file, _, _ := strings.Cut(lines[0], " ")
+		if _, err := os.Stat(filepath.Join(top, file)); err != nil {
+			return nil, fmt.Errorf("%s: a block is of no file: %w", path, err)
+		}
+		key := lines[0] + "\n" + lines[1]
+		if reasons[key] != "" {
+			return nil, fmt.Errorf("%s: there are two blocks for the same fault:\n%s", path, key)
+		}
+		reasons[key] = lines[2]
 	}
 	return reasons, nil
 }

@@ -30,8 +30,15 @@ type fault struct {
 	column int
 }
 
-// key is how alive.txt names a fault. It does not depend on the line's number.
-func (f fault) key() string { return f.File + " " + f.Kind + "\n" + f.Code }
+// key is how alive.txt names a fault. It does not depend on the line's number. The second of two
+// equal lines has " 2" after the kind.
+func (f fault) key() string {
+	which := ""
+	if f.Occurrence > 1 {
+		which = fmt.Sprint(" ", f.Occurrence)
+	}
+	return f.File + " " + f.Kind + which + "\n" + f.Code
+}
 
 // rewriter writes a package anew, so that it has all faults behind switches.
 type rewriter struct {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -67,6 +68,9 @@ func (s *stage) explain(ctx context.Context, output []byte, err error) error {
 
 // outcome is what a run of tests says.
 type outcome struct {
+	// mistake is why the tests did not run, or did not end by themselves. It says nothing about
+	// them.
+	mistake  error
 	failed   string // the first test that failed, or how the process ended; empty if all passed
 	timedOut bool
 	output   string // the end of it
@@ -79,7 +83,7 @@ var failedTest = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
 func (s *stage) run(ctx context.Context, limit time.Duration, variable string) outcome {
 	temporary, err := temporaryFolder(s.temporary)
 	if err != nil {
-		return outcome{failed: err.Error()}
+		return outcome{mistake: err}
 	}
 	defer os.RemoveAll(temporary)
 	ctx, cancel := context.WithTimeout(ctx, limit+15*time.Second)
@@ -95,13 +99,17 @@ func (s *stage) run(ctx context.Context, limit time.Duration, variable string) o
 	var output tail
 	test.Stdout, test.Stderr = &output, &output
 	if err = test.Start(); err != nil {
-		return outcome{failed: err.Error()}
+		return outcome{mistake: err}
 	}
 	err = test.Wait()
 	_ = killAll()
 	o := outcome{output: string(output.text), timedOut: ctx.Err() != nil}
 	if err == nil {
 		return o
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL && !o.timedOut {
+		o.mistake = fmt.Errorf("the tests of %s were killed from outside, perhaps for want of memory", s.name)
 	}
 	o.failed = err.Error()
 	if name := failedTest.FindStringSubmatch(o.output); name != nil {

@@ -35,7 +35,7 @@ type trial struct {
 	// patience is how long tests may run in addition to five times what they take without a fault.
 	patience time.Duration
 	progress io.Writer
-	// known has what an earlier run says of faults, by identity.
+	// known has what an earlier run says of faults, by key.
 	known map[string]fault
 }
 
@@ -66,27 +66,31 @@ func (t trial) run(ctx context.Context) ([]fault, error) {
 		took += stages[i].took
 	}
 	fmt.Fprintf(t.progress, "%s: %d faults, without one the tests take %v\n", t.name, len(faults), took.Round(time.Second))
-	t.tryAll(ctx, stages, faults)
-	if ctx.Err() != nil {
+	if err := t.tryAll(ctx, stages, faults); err != nil {
 		tried := make([]fault, 0, len(faults))
 		for _, f := range faults {
 			if f.Status != "" {
 				tried = append(tried, f)
 			}
 		}
-		return tried, context.Cause(ctx)
+		return tried, err
 	}
 	return faults, nil
 }
 
-// tryAll sets the status of each fault.
-func (t trial) tryAll(ctx context.Context, stages []stage, faults []fault) {
+// tryAll sets the status of each fault. If ctx ends, or if tests cannot run, some have none.
+func (t trial) tryAll(ctx context.Context, stages []stage, faults []fault) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	next := make(chan *fault)
 	var workers sync.WaitGroup
 	for range t.workers {
 		workers.Go(func() {
 			for f := range next {
-				f.Status, f.By = try(ctx, stages, f.number, t.patience)
+				var err error
+				if f.Status, f.By, err = try(ctx, stages, f.number, t.patience); err != nil {
+					stop(err)
+				}
 			}
 		})
 	}
@@ -95,7 +99,7 @@ func (t trial) tryAll(ctx context.Context, stages []stage, faults []fault) {
 			fmt.Fprintf(t.progress, "%s: %d of %d faults begun\n", t.name, i, len(faults))
 		}
 		f := &faults[i]
-		if before := t.known[f.identity()]; before.Status.noticed() {
+		if before := t.known[f.key()]; before.Status.noticed() {
 			f.Status, f.By = before.Status, before.By
 			continue
 		}
@@ -103,11 +107,12 @@ func (t trial) tryAll(ctx context.Context, stages []stage, faults []fault) {
 	}
 	close(next)
 	workers.Wait()
+	return context.Cause(ctx)
 }
 
 // try runs the tests with one fault, stage by stage, until one notices it. The status is empty if
-// ctx ends.
-func try(ctx context.Context, stages []stage, number int, patience time.Duration) (status, string) {
+// ctx ends, or if the tests cannot run.
+func try(ctx context.Context, stages []stage, number int, patience time.Duration) (status, string, error) {
 	result := uncalled
 	for _, s := range stages {
 		if !s.reached[number] {
@@ -117,14 +122,16 @@ func try(ctx context.Context, stages []stage, number int, patience time.Duration
 		outcome := s.run(ctx, 5*s.took+patience, envFault+"="+strconv.Itoa(number))
 		switch {
 		case ctx.Err() != nil:
-			return "", ""
+			return "", "", nil
+		case outcome.mistake != nil:
+			return "", "", outcome.mistake
 		case outcome.timedOut:
-			return timedOut, s.name
+			return timedOut, s.name, nil
 		case outcome.failed != "":
-			return killed, s.name + " " + outcome.failed
+			return killed, s.name + " " + outcome.failed, nil
 		}
 	}
-	return result, ""
+	return result, "", nil
 }
 
 // baseline runs the tests without a fault. They must pass. It notes how long they take and which
@@ -136,6 +143,8 @@ func (s *stage) baseline(ctx context.Context, file string) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case outcome.mistake != nil:
+		return outcome.mistake
 	case outcome.timedOut:
 		return fmt.Errorf("without a fault, the tests of %s take longer than 20 minutes", s.name)
 	case outcome.failed != "":

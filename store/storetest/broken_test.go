@@ -341,6 +341,16 @@ func brokenPromises() map[string]promise {
 				return list.By == store.ListByID || list.By == store.ListByGroup || strings.HasPrefix(listKey(a, list.By), list.Match)
 			})
 		})}
+		full := 0 // pages, one after the other
+		promises["skips an account after three pages by "+key] = promise{"ListPages", onlyBy(func(good store.Backend, list store.List) ([]*store.Account, error) {
+			page, err := good.List(ctx, list)
+			if len(page) < list.Limit {
+				full = 0
+			} else if full++; full == 4 {
+				page = page[1:]
+			}
+			return page, err
+		})}
 		promises["begins again after one that was removed by "+key] = promise{"ListAfterRemoved", onlyBy(func(good store.Backend, list store.List) ([]*store.Account, error) {
 			everyone, err := good.List(ctx, store.List{By: list.By, Match: list.Match, Limit: 1000})
 			if !slices.ContainsFunc(everyone, func(a *store.Account) bool { return listKey(a, list.By) == list.After }) {
