@@ -116,7 +116,6 @@ func TestEventsOfASession(t *testing.T) {
 	only(grant.EventRefreshTokenRecovered, session)
 	require.Equal(t, 200, post("/revoke", "token="+refresh).status)
 	only(grant.EventSessionRevoked, session)
-
 }
 
 // TestEachEvictionIsAnEvent: more than one session ends where MaxSessions was lowered.
