@@ -3,7 +3,6 @@ package boltstore
 import (
 	"crypto/rand"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,7 +16,7 @@ import (
 func create(path string) error {
 	temporary := path + "." + rand.Text()
 	// The file stays open, and so locked, until it has its name. So sweep in another
-	// process does not remove it.
+	// process does not remove it, but for the moment before it is locked.
 	db, err := bbolt.Open(temporary, 0o600, &bbolt.Options{Timeout: lockTimeout})
 	if err != nil {
 		_ = os.Remove(temporary) // a full disk has room for its name
@@ -27,8 +26,8 @@ func create(path string) error {
 	if err == nil {
 		err = os.Link(temporary, path)
 	}
-	if errors.Is(err, fs.ErrExist) {
-		err = nil
+	if _, missing := os.Stat(path); missing == nil {
+		err = nil // another process was first; it may have taken the temporary file for a left-over
 	}
 	err = errors.Join(err, db.Close())
 	_ = os.Remove(temporary)
