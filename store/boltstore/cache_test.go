@@ -188,7 +188,7 @@ func TestCacheIsBounded(t *testing.T) {
 		"many short groups": {1500, func(a *store.Account, i int) {
 			a.Groups = nil
 			for j := range 64 {
-				a.Groups = append(a.Groups, fmt.Sprint(j))
+				a.Groups = append(a.Groups, fmt.Sprintf("group-%010d", j)) // as much as its place in the list
 			}
 		}},
 		"many groups": {700, func(a *store.Account, i int) {
