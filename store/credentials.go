@@ -41,7 +41,7 @@ func (a *Accounts) hashFrom(ctx context.Context, address, prepared string) (cred
 	if err != nil {
 		return credentials{}, err
 	}
-	defer attempt.abandoned()
+	defer attempt.release()
 	hash, err := a.hash(ctx, prepared)
 	return credentials{hash, newRotationID()}, err
 }
@@ -148,7 +148,7 @@ func (a *Accounts) withPassword(ctx context.Context, id ID, currentPassword stri
 	if err != nil {
 		return err
 	}
-	defer attempt.abandoned()
+	defer attempt.release()
 	return attempt.end(ctx, a.verifyAnd(ctx, id, currentPassword, do))
 }
 

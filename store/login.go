@@ -36,7 +36,7 @@ func (a *Accounts) Login(ctx context.Context, login Login) (*SessionState, error
 	if err != nil {
 		return nil, err
 	}
-	defer attempt.abandoned() // also if Approve panics
+	defer attempt.release() // also if Approve panics
 	state, err := a.login(ctx, login)
 	return state, attempt.end(ctx, err)
 }

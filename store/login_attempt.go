@@ -31,7 +31,7 @@ var (
 const waitForOthers = 10 * time.Second
 
 // beginLogin decides whether a login may check its password, and reserves it. The error
-// is a *ThrottledError or an outage. If there is no error, the caller must call abandoned,
+// is a *ThrottledError or an outage. If there is no error, the caller must call release,
 // after end if the outcome is known.
 func (a *Accounts) beginLogin(ctx context.Context, username, address string) (*loginAttempt, error) {
 	l := &loginAttempt{counts: a.attempts, rules: &a.throttle}
@@ -51,7 +51,7 @@ func (a *Accounts) beginCheck(ctx context.Context, id ID) (*loginAttempt, error)
 func (l *loginAttempt) begin(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
-			l.abandoned()
+			l.release()
 		}
 	}()
 	if err := l.counts.checkWritable(ctx); err != nil {
@@ -291,8 +291,8 @@ func (l *loginAttempt) succeeded(ctx context.Context) {
 	_ = l.counts.write(ctx, l.pair, rememberPair, func(t *tally) { *t = tally{mark: now} })
 }
 
-// abandoned gives up the reservation.
-func (l *loginAttempt) abandoned() {
+// release gives up the reservation.
+func (l *loginAttempt) release() {
 	for _, key := range l.reserved {
 		l.counts.release(key)
 	}
