@@ -43,6 +43,17 @@ func (b *watchedBackend) FindByID(ctx context.Context, id store.ID) (*store.Acco
 	return account, err
 }
 
+// holdBack makes a call whose read is done and does not return yet. finish lets it go on, and
+// returns its error. Later reads are not held up.
+func (b *watchedBackend) holdBack(call func() error) (finish func() error) {
+	hold, done := make(chan struct{}), make(chan error)
+	b.hold.Store(&hold)
+	go func() { done <- call() }()
+	<-b.held
+	b.hold.Store(nil)
+	return func() error { close(hold); return <-done }
+}
+
 const cacheTTL = time.Minute
 
 func newCached(t *testing.T, config store.Config) (*kit, *watchedBackend, store.SessionRef) {
@@ -186,16 +197,10 @@ func TestCacheAsksOnceForAll(t *testing.T) {
 // returns only after the session was ended here.
 func TestCacheStoresNoReadFromBeforeAWrite(t *testing.T) {
 	k, backend, ref := newCached(t, store.Config{})
-	hold := make(chan struct{})
-	backend.hold.Store(&hold)
-	late := make(chan error)
-	go func() { late <- k.authenticate(t, ref) }()
-	<-backend.held
-	backend.hold.Store(nil)
+	late := backend.holdBack(func() error { return k.authenticate(t, ref) })
 	require.NoError(t, k.EndSession(t.Context(), ref.AccountID, ref.SessionID))
 	assert.ErrorIs(t, k.authenticate(t, ref), store.ErrSessionEnded, "nor is the old read joined")
-	close(hold)
-	<-late
+	_ = late()
 	assert.ErrorIs(t, k.authenticate(t, ref), store.ErrSessionEnded)
 }
 
@@ -274,15 +279,9 @@ func TestCacheForgetsARemovedAccount(t *testing.T) {
 // TestCacheCountsTheTTLFromTheBeginningOfTheRead: what changes during a slow read is seen a TTL later.
 func TestCacheCountsTheTTLFromTheBeginningOfTheRead(t *testing.T) {
 	k, backend, ref := newCached(t, store.Config{})
-	hold := make(chan struct{})
-	backend.hold.Store(&hold)
-	done := make(chan error)
-	go func() { done <- k.authenticate(t, ref) }()
-	<-backend.held
-	backend.hold.Store(nil)
+	finish := backend.holdBack(func() error { return k.authenticate(t, ref) })
 	k.now = k.now.Add(10 * time.Second)
-	close(hold)
-	require.NoError(t, <-done)
+	require.NoError(t, finish())
 	reads := backend.reads.Load()
 	k.now = k.now.Add(cacheTTL - 10*time.Second - time.Millisecond)
 	require.NoError(t, k.authenticate(t, ref))
@@ -294,27 +293,13 @@ func TestCacheCountsTheTTLFromTheBeginningOfTheRead(t *testing.T) {
 
 // TestCacheForgetsAfterAWriteThatFailed: it may have been done, and only its reply was lost.
 func TestCacheForgetsAfterAWriteThatFailed(t *testing.T) {
-	backend := &lostReplies{Backend: memstore.New()}
+	backend := &lossyBackend{Backend: memstore.New()}
 	k := newKit(t, store.Config{Backend: backend, CacheTTL: cacheTTL})
 	ref := k.login(t, k.create(t, "ada"))
 	require.NoError(t, k.authenticate(t, ref))
-	backend.lose = true
+	backend.loseNext(1, false)
 	require.ErrorIs(t, k.EndSession(t.Context(), ref.AccountID, ref.SessionID), store.ErrUnavailable)
 	assert.ErrorIs(t, k.authenticate(t, ref), store.ErrSessionEnded)
-}
-
-// lostReplies writes, and says that it could not.
-type lostReplies struct {
-	store.Backend
-	lose bool
-}
-
-func (b *lostReplies) Update(ctx context.Context, id store.ID, change func(*store.Account) error) error {
-	err := b.Backend.Update(ctx, id, change)
-	if err == nil && b.lose {
-		return store.ErrUnavailable
-	}
-	return err
 }
 
 // TestCacheHoldsManyAccounts: by default far more than a test makes.

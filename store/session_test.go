@@ -295,15 +295,9 @@ func TestMarkSeesWhatHappenedMeanwhile(t *testing.T) {
 			require.NoError(t, err)
 			k.now = k.now.Add(time.Minute)
 			ref.Generation = 2
-			hold := make(chan struct{})
-			backend.hold.Store(&hold)
-			done := make(chan error)
-			go func() { done <- k.authenticate(t, ref) }()
-			<-backend.held
-			backend.hold.Store(nil)
+			finish := backend.holdBack(func() error { return k.authenticate(t, ref) })
 			require.NoError(t, test.meanwhile(k, ref))
-			close(hold)
-			assert.ErrorIs(t, <-done, test.want)
+			assert.ErrorIs(t, finish(), test.want)
 			if name == "rotated" {
 				assert.False(t, k.session(t, ref).Used, "nobody has used the new generation")
 			}

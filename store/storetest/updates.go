@@ -123,8 +123,7 @@ func testUpdateRefusesTaken(t *testing.T, backend store.Backend) {
 func testUpdateRace(t *testing.T, backend store.Backend) {
 	account := create(t, backend, "ada")
 	const writers = 32
-	var written [writers]*store.Account
-	var before [writers]*store.Account
+	var written, before [writers]*store.Account
 	for _, err := range together(writers, func(i int) error {
 		return backend.Update(context.WithoutCancel(t.Context()), account.ID, func(a *store.Account) error {
 			a.Groups = append(a.Groups, fmt.Sprint(i))
