@@ -26,8 +26,8 @@ func create(path string) error {
 	if err == nil {
 		err = os.Link(temporary, path)
 	}
-	if _, missing := os.Stat(path); missing == nil {
-		err = nil // another process was first; it may have taken the temporary file for a left-over
+	if _, statError := os.Stat(path); statError == nil {
+		err = nil // it is done, or another process was first; it may have taken the temporary file for a left-over
 	}
 	err = errors.Join(err, db.Close())
 	_ = os.Remove(temporary)

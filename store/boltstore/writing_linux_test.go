@@ -2,7 +2,6 @@ package boltstore_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,27 +20,26 @@ import (
 // would destroy more. So it is refused, and so is every later call.
 func TestNothingIsWrittenIntoDamagedFile(t *testing.T) {
 	pageSize := int64(os.Getpagesize())
-	number := func(text []byte) int64 { return int64(binary.NativeEndian.Uint64(text)) }
 	for name, test := range map[string]struct {
-		// damage gets the file as it was before the last write, and the pages of the
-		// list of free pages and of the end.
-		damage func(t *testing.T, path string, before []byte, free, end int64)
+		// damage gets the file as it was before the last write, and what its newer header
+		// says now.
+		damage func(t *testing.T, path string, before []byte, head headOf)
 		says   string
 	}{
-		"older headers": {func(t *testing.T, path string, before []byte, _, _ int64) {
+		"older headers": {func(t *testing.T, path string, before []byte, _ headOf) {
 			writeAt(t, path, before[:2*pageSize], 0)
 		}, "a completed write is missing"},
-		"one header": {func(t *testing.T, path string, _ []byte, _, _ int64) {
+		"one header": {func(t *testing.T, path string, _ []byte, _ headOf) {
 			writeAt(t, path, []byte{0xFF, 0xFF}, 16+30)
 		}, "one of its two header pages"},
-		"list of free pages with another number": {func(t *testing.T, path string, _ []byte, free, _ int64) {
-			writeAt(t, path, binary.NativeEndian.AppendUint64(nil, uint64(free+1)), free*pageSize)
+		"list of free pages with another number": {func(t *testing.T, path string, _ []byte, head headOf) {
+			writeAt(t, path, native.AppendUint64(nil, head.freelist+1), int64(head.freelist)*pageSize)
 		}, "list of free pages"},
-		"page of another kind": {func(t *testing.T, path string, _ []byte, free, _ int64) {
-			writeAt(t, path, binary.NativeEndian.AppendUint16(nil, 2), free*pageSize+8)
+		"page of another kind": {func(t *testing.T, path string, _ []byte, head headOf) {
+			writeAt(t, path, native.AppendUint16(nil, 2), int64(head.freelist)*pageSize+8)
 		}, "list of free pages"},
-		"list of free pages beyond the end": {func(t *testing.T, path string, _ []byte, free, end int64) {
-			writeAt(t, path, binary.NativeEndian.AppendUint32(nil, uint32(end-free)), free*pageSize+12)
+		"list of free pages beyond the end": {func(t *testing.T, path string, _ []byte, head headOf) {
+			writeAt(t, path, native.AppendUint32(nil, uint32(head.end-head.freelist)), int64(head.freelist)*pageSize+12)
 		}, "list of free pages"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -56,8 +54,7 @@ func TestNothingIsWrittenIntoDamagedFile(t *testing.T) {
 				a.Disabled = true
 				content, err := os.ReadFile(path)
 				require.NoError(t, err)
-				header := int64(transaction(t, path)%2)*pageSize + 16
-				test.damage(t, path, before, number(content[header+32:]), number(content[header+40:]))
+				test.damage(t, path, before, readHead(t, path))
 				damaged, err = os.ReadFile(path)
 				require.NoError(t, err)
 				require.NotEqual(t, content, damaged)

@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/bson"
 	"go.mongodb.org/mongo-driver/event"
-	"go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"github.com/oauthsv/oauthsv/internal/mongotest"
@@ -105,8 +104,7 @@ func TestRoundTrips(t *testing.T) {
 // not remove them.
 func TestReapingIsRare(t *testing.T) {
 	uri := mongotest.URI(t)
-	_, err := connect(t, uri).Collection("expiring_records").Indexes().CreateOne(t.Context(), mongo.IndexModel{Keys: bson.D{{Key: "expires", Value: 1}}})
-	require.NoError(t, err)
+	withoutExpiry(t, uri)
 	backend, seen := openWatched(t, uri, mongostore.Config{})
 	for range 64 {
 		require.NoError(t, backend.UpdateRecord(t.Context(), "key", time.Now(), func(*store.Record) error { return store.ErrUnchanged }))
@@ -124,8 +122,7 @@ func TestReapingIsRare(t *testing.T) {
 // that it has expired, and before it removes it.
 func TestReapingSparesWhatIsWrittenAnew(t *testing.T) {
 	uri := mongotest.URI(t)
-	_, err := connect(t, uri).Collection("expiring_records").Indexes().CreateOne(t.Context(), mongo.IndexModel{Keys: bson.D{{Key: "expires", Value: 1}}})
-	require.NoError(t, err)
+	records := withoutExpiry(t, uri)
 	backend, seen := openWatched(t, uri, mongostore.Config{})
 	other := open(t, uri)
 	now := time.Now()
@@ -147,7 +144,7 @@ func TestReapingSparesWhatIsWrittenAnew(t *testing.T) {
 		write(backend, "another", now)
 	}
 	require.Equal(t, 1, anew)
-	count, err := connect(t, uri).Collection("expiring_records").CountDocuments(t.Context(), bson.D{})
+	count, err := records.CountDocuments(t.Context(), bson.D{})
 	require.NoError(t, err)
 	assert.EqualValues(t, 2, count)
 }

@@ -116,13 +116,19 @@ func TestForeignIndexesAreReported(t *testing.T) {
 	}
 }
 
-// TestReaping checks that this process removes expired records if the server does not. It has
-// an index without expiry, as on a server that refuses TTL indexes.
-func TestReaping(t *testing.T) {
-	uri := mongotest.URI(t)
+// withoutExpiry gives the records an index without expiry, as on a server that refuses TTL indexes.
+func withoutExpiry(t *testing.T, uri string) *mongo.Collection {
+	t.Helper()
 	records := connect(t, uri).Collection("expiring_records")
 	_, err := records.Indexes().CreateOne(t.Context(), mongo.IndexModel{Keys: bson.D{{Key: "expires", Value: 1}}})
 	require.NoError(t, err)
+	return records
+}
+
+// TestReaping checks that this process removes expired records if the server does not.
+func TestReaping(t *testing.T) {
+	uri := mongotest.URI(t)
+	records := withoutExpiry(t, uri)
 	backend := open(t, uri)
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	count := func() int64 {
